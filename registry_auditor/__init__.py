@@ -1,0 +1,1 @@
+"""Registry Auditor: what did the fine-tuning change?"""

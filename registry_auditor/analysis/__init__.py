@@ -1,0 +1,1 @@
+"""Analyzers: how one is declared, found, configured and run on one subject."""

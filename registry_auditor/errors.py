@@ -1,0 +1,63 @@
+"""Everything that can go wrong, as one tree.
+
+    AuditorError                     exit 2: something outside the models failed
+    ├── UsageError                   exit 4: the command line or a configuration is wrong
+    ├── RegistryError                a registry has no such model, or cannot be reached
+    ├── WeightsError                 a snapshot is broken, hostile or not understood
+    │   ├── TensorError              one tensor of it is; the others may be fine
+    │   └── UnsupportedFormat        a format that is recognised and not read
+    ├── StoreError                   the database or the bank files cannot be used
+    │   └── SchemaMismatch           the database is older or newer than the code
+    ├── NotApplicable                an analyzer has nothing to say about this subject: its run is `skipped`
+    └── DeadlineExceeded             a run used up its time: `timed_out`
+
+Messages name the thing, the cause and the remedy. Standard library only.
+"""
+
+from __future__ import annotations
+
+
+class AuditorError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UsageError(AuditorError):
+    """The command line, a setting or an analyzer parameter is wrong."""
+
+
+class RegistryError(AuditorError):
+    """A registry has no such model, or cannot be reached."""
+
+
+class WeightsError(AuditorError):
+    """A snapshot is broken, hostile or not understood."""
+
+
+class TensorError(WeightsError):
+    """One tensor is missing, truncated, non-finite or of the wrong shape; the rest of the snapshot may be fine."""
+
+    def __init__(self, tensor: str, why: str) -> None:
+        """Keep `tensor` and `why` apart, so that the pair can become a coverage entry."""
+        super().__init__(f"{tensor}: {why}")
+        self.tensor = tensor
+        self.why = why
+
+
+class UnsupportedFormat(WeightsError):
+    """The format is recognised, and this version does not read it."""
+
+
+class StoreError(AuditorError):
+    """The database or the bank files cannot be used."""
+
+
+class SchemaMismatch(StoreError):
+    """The database schema is older or newer than the code."""
+
+
+class NotApplicable(AuditorError):
+    """Raised by an analyzer that has nothing to say about this subject; its run is recorded as skipped."""
+
+
+class DeadlineExceeded(AuditorError):
+    """The time allowed for a run is used up; what was found so far is kept."""

@@ -1,0 +1,1 @@
+"""Finished audits as text, JSON and Markdown."""

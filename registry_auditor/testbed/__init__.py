@@ -1,0 +1,1 @@
+"""Synthetic languages and labelled fine-tunes with known truth."""

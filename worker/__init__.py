@@ -1,0 +1,1 @@
+"""The Celery worker: it only wakes us, the database is the queue of record."""
