@@ -258,6 +258,8 @@ class Audit:
     holder: str | None
     """The worker that holds, or last held, the lease."""
     lease_expires_at: datetime | None
+    subject: SubjectKey | None = None
+    """What was read; None until a worker has opened the model."""
 
 
 def canonical_json(value: Any) -> str:

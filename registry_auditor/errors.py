@@ -2,6 +2,7 @@
 
     AuditorError                     exit 2: something outside the models failed
     ├── UsageError                   exit 4: the command line or a configuration is wrong
+    │   └── NotFound                 no audit, finding or bank has this id, or more than one does
     ├── RegistryError                a registry has no such model, or cannot be reached
     ├── WeightsError                 a snapshot is broken, hostile or not understood
     │   ├── TensorError              one tensor of it is; the others may be fine
@@ -23,6 +24,10 @@ class AuditorError(Exception):
 
 class UsageError(AuditorError):
     """The command line, a setting or an analyzer parameter is wrong."""
+
+
+class NotFound(UsageError):
+    """No audit, finding or bank has this id, or more than one begins with it."""
 
 
 class RegistryError(AuditorError):
