@@ -1,0 +1,108 @@
+"""Safetensors files, mapped and read a few rows at a time; nothing is copied before somebody asks."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import torch
+from torch import Tensor
+
+from registry_auditor.errors import TensorError
+from registry_auditor.weights.header import Entry, read_header
+from registry_auditor.weights.rows import Rows
+
+TORCH_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
+    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""The stored types that are read; a tensor of another type is reported as not covered."""
+
+
+class Raw(Protocol):
+    """One tensor of a file, of any shape, not yet read."""
+
+    @property
+    def name(self) -> str:
+        """As the file calls it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the file describes it."""
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """None for a type that cannot be read."""
+
+    def matrix(self, columns: int) -> Rows:
+        """The numbers in their stored order, in rows of `columns`, which must divide their number."""
+
+
+@dataclass(frozen=True)
+class MappedTensor:
+    """A tensor of an open safetensors file."""
+
+    file: BinaryIO
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """As the header calls it."""
+        return self.entry.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the header describes it."""
+        return self.entry.shape
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """None for a type that torch cannot hold."""
+        return TORCH_DTYPES.get(self.entry.dtype)
+
+    def matrix(self, columns: int) -> Rows:
+        """Rows that map the file when asked for."""
+        if self.dtype is None:
+            raise TensorError(self.name, f"values of type {self.entry.dtype} are not read")
+        n_rows = math.prod(self.shape) // columns if columns else 0
+        return MappedRows(self.file, self.entry, (n_rows, columns), self.dtype)
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows of an open file; each call maps just the bytes it returns."""
+
+    file: BinaryIO
+    entry: Entry
+    shape: tuple[int, int]
+    dtype: torch.dtype
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """A view of the file, valid as long as the tensor lives. Raises TensorError if the file has shrunk."""
+        row_bytes = self.shape[1] * self.dtype.itemsize
+        first = self.entry.start + start * row_bytes
+        count = (stop - start) * self.shape[1]
+        window = first - first % mmap.ALLOCATIONGRANULARITY
+        length = first - window + count * self.dtype.itemsize
+        try:
+            # Copy-on-write rather than read-only: torch refuses to be quiet about memory that it may not write.
+            mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_COPY, offset=window)
+        except (ValueError, OSError) as error:
+            raise TensorError(self.entry.name, f"the file can no longer be read ({error})") from error
+        flat = torch.frombuffer(mapped, dtype=torch.uint8, offset=first - window)
+        if first % self.dtype.itemsize:
+            flat = flat.clone()  # torch wants numbers at multiples of their size; a header of odd length moves them
+        return flat.view(self.dtype).view(stop - start, self.shape[1])
+
+
+def open_file(path: Path, stack: ExitStack) -> dict[str, Raw]:
+    """Every tensor of one safetensors file, which stays open until `stack` closes. Raises WeightsError if broken."""
+    file = stack.enter_context(path.open("rb"))
+    entries = read_header(file, path, os.fstat(file.fileno()).st_size)
+    return {name: MappedTensor(file, entry) for name, entry in entries.items()}

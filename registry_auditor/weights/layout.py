@@ -1,0 +1,136 @@
+"""Raw tensors and a configuration -> normalised matrices: fused parts divided, experts unstacked, norms assigned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from registry_auditor.domain import Gap, Site
+from registry_auditor.weights.checkpoint import Raw
+from registry_auditor.weights.facts import INTERLEAVED_EXPERT_TYPES, ONE_PLUS_GAIN_TYPES, TRANSPOSED_EXPERT_TYPES, Facts
+from registry_auditor.weights.fused import PART_ROLES, spans
+from registry_auditor.weights.matrix import Matrix
+from registry_auditor.weights.names import Place, is_buffer, locate
+from registry_auditor.weights.norms import norm_of
+from registry_auditor.weights.rows import Cut, CutRows, Rows
+
+_EMBEDDINGS = frozenset({"embed", "position", "segment"})
+_CONV1D_ROLES = frozenset({"attn.qkv", "attn.o", "mlp.up", "mlp.down"})
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A whole matrix of a file, before fused parts are divided; `suffix` tells stacked experts apart."""
+
+    place: Place
+    name: str
+    rows: Rows
+    transposed: bool
+    suffix: str = ""
+
+
+def matrices(raws: Iterable[Raw], known: Facts) -> tuple[dict[str, Matrix], list[Gap]]:
+    """Every readable tensor of `raws` as normalised matrices by site, ordered by layer and name; and what is not."""
+    found: list[Matrix] = []
+    places: dict[str, Place] = {}
+    gaps: list[Gap] = []
+    for raw in raws:
+        if is_buffer(raw.name, raw.shape):
+            continue
+        place = locate(raw.name, known)
+        if why := _unreadable(raw):
+            gaps.append(Gap(raw.name, why))
+        elif not (place.role == "unembed" and known.tied):  # a second copy of the embedding, which no network loads
+            places[raw.name] = place
+            for piece in _pieces(raw, place, known):
+                found.extend(_divided(piece, known))
+    found = list(_with_norms(found, places, known))
+    found.sort(key=_order)
+    return {matrix.site.tensor: matrix for matrix in found}, gaps
+
+
+def _unreadable(raw: Raw) -> str | None:
+    if raw.dtype is None:
+        return "its number type is not read; convert it to bfloat16 and audit that"
+    if not raw.dtype.is_floating_point:
+        return f"holds {str(raw.dtype).removeprefix('torch.')} values in no quantisation format that is known here"
+    return "is empty" if math.prod(raw.shape) == 0 else None
+
+
+def _pieces(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
+    shape = raw.shape
+    if len(shape) == 3 and place.role.startswith("mlp."):
+        yield from _unstacked(raw, place, known)
+        return
+    is_vector = math.prod(shape) == max(shape, default=1)
+    columns = 1 if is_vector else math.prod(shape[1:])
+    transposed = place.role in _EMBEDDINGS or (known.conv1d and place.role in _CONV1D_ROLES)
+    yield _Piece(place, raw.name, raw.matrix(columns), transposed and not is_vector)
+
+
+def _unstacked(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
+    n_experts, n_rows, columns = raw.shape
+    every = raw.matrix(columns)
+    transposed = known.model_type in TRANSPOSED_EXPERT_TYPES
+    for expert in range(n_experts):
+        rows = CutRows(every, Cut(0, n_experts * n_rows, expert * n_rows, (expert + 1) * n_rows))
+        yield _Piece(replace(place, expert=expert), raw.name, rows, transposed, f"[{expert}]")
+
+
+def _divided(piece: _Piece, known: Facts) -> Iterator[Matrix]:
+    axis = 1 if piece.transposed else 0
+    n_lines = piece.rows.shape[axis]
+    parts = cuts(piece.place, known, n_lines, axis) if piece.place.role in {"attn.qkv", "mlp.gate_up"} else []
+    if not parts:
+        yield _matrix(piece, known)
+    for part, cut in parts:
+        place = replace(piece.place, role=PART_ROLES[part])
+        suffix = f"{piece.suffix.rstrip(']')}.{part}]" if piece.suffix else f"[{part}]"
+        yield _matrix(replace(piece, place=place, rows=CutRows(piece.rows, cut), suffix=suffix), known)
+
+
+def cuts(place: Place, known: Facts, n_lines: int, axis: int) -> list[tuple[str, Cut]]:
+    """The parts of a fused matrix with `n_lines` output lines along `axis`; empty if it stays whole."""
+    if place.role == "mlp.gate_up" and place.expert is not None and known.model_type in INTERLEAVED_EXPERT_TYPES:
+        return [("gate", Cut(axis, 2, 0, 1)), ("up", Cut(axis, 2, 1, 2))]
+    parts = spans(place.role, place.within, known, n_lines)
+    period, low, result = sum(size for _, size in parts), 0, []
+    for part, size in parts:
+        result.append((part, Cut(axis, period, low, low + size)))
+        low += size
+    return result
+
+
+def _matrix(piece: _Piece, known: Facts) -> Matrix:
+    place = piece.place
+    site = Site(piece.name + piece.suffix, place.layer, place.role, place.side)
+    key = place.key + piece.suffix
+    if place.expert is not None:  # stacked in one snapshot and apart in the other, they are the same expert
+        key = f"layers.{place.layer}.experts.{place.expert}.{place.role}"
+    one_plus = known.model_type in ONE_PLUS_GAIN_TYPES and place.role in {"norm", "final_norm"}
+    return Matrix(site, piece.rows, key, piece.transposed, offset=1.0 if one_plus else 0.0)
+
+
+def _with_norms(found: list[Matrix], places: Mapping[str, Place], known: Facts) -> Iterator[Matrix]:
+    by_layer: dict[int | None, dict[str, str]] = {}
+    for name, place in places.items():
+        if place.role in {"norm", "final_norm"}:
+            by_layer.setdefault(place.layer, {})[place.within] = name
+    final = next((name for name, place in places.items() if place.role == "final_norm"), None)
+    for matrix in found:
+        site = matrix.site
+        if site.role == "unembed":
+            yield replace(matrix, norm=final)
+        elif site.layer is not None:
+            norms = by_layer.get(site.layer, {})
+            yield replace(matrix, norm=norm_of(site.role, site.side, norms, pre_norm=known.pre_norm))
+        else:
+            yield matrix
+
+
+def _order(matrix: Matrix) -> tuple[int, str]:
+    site = matrix.site
+    if site.layer is not None:
+        return site.layer, site.tensor
+    return (-1 if site.role in _EMBEDDINGS else 2**31), site.tensor

@@ -1,0 +1,66 @@
+"""A model folder, opened: headers now, numbers when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from registry_auditor.domain import Gap, Side, Site
+from registry_auditor.errors import WeightsError
+from registry_auditor.weights import layout
+from registry_auditor.weights.facts import Facts, facts
+from registry_auditor.weights.files import raw_tensors
+from registry_auditor.weights.folder import read_object
+from registry_auditor.weights.matrix import Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What one folder holds, normalised. Its files stay open until the context of `open_snapshot` ends."""
+
+    path: Path
+    config: Mapping[str, Any]
+    """config.json, or nothing."""
+    facts: Facts
+    """What the configuration says about the layout."""
+    matrices: Mapping[str, Matrix]
+    """Every readable tensor by `site.tensor`, embeddings first, then by layer; vectors have one column."""
+    gaps: tuple[Gap, ...] = ()
+    """What was recognised and cannot be read."""
+    adapter_config: Mapping[str, Any] | None = None
+    """adapter_config.json, if the folder is a PEFT adapter."""
+
+    def find(self, role: str) -> list[Matrix]:
+        """All matrices with that role; for tied networks `unembed` is the embedding seen from the other side."""
+        found = [matrix for matrix in self.matrices.values() if matrix.site.role == role]
+        if role == "unembed" and not found and self.facts.tied is not False:
+            return [self._as_unembedding(matrix) for matrix in self.find("embed")]
+        return found
+
+    def _as_unembedding(self, matrix: Matrix) -> Matrix:
+        norm = next((each.site.tensor for each in self.find("final_norm")), None)
+        site = Site(matrix.site.tensor, None, "unembed", Side.READS)
+        return replace(matrix, site=site, stored_transposed=False, norm=norm)
+
+
+@contextmanager
+def open_snapshot(path: Path) -> Iterator[Snapshot]:
+    """The model in the folder `path`; only headers are read.
+
+    Raises WeightsError if `path` is no folder, holds no weights, or holds files that are broken or hostile.
+    """
+    if not path.is_dir():
+        raise WeightsError(f"{path}: is no folder; name the folder that holds config.json and the weights")
+    with ExitStack() as stack:
+        yield _opened(path, stack)
+
+
+def _opened(path: Path, stack: ExitStack) -> Snapshot:
+    config = read_object(path, "config.json") or {}
+    known = facts(config)
+    raws, gaps = raw_tensors(path, stack)
+    found, unread = layout.matrices(raws.values(), known)
+    return Snapshot(path, config, known, found, (*gaps, *unread), read_object(path, "adapter_config.json"))
