@@ -1,0 +1,201 @@
+"""What was asked for and what was found: lists newest first (directions: strongest first), a page at a time.
+
+The number of SQL statements for a page does not depend on how much is on it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar, Unpack
+
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.elements import SQLCoreOperations
+
+from registry_auditor.domain import Audit, Finding, ModelRef, Site
+from registry_auditor.errors import NotFound, UsageError
+from registry_auditor.store import filters as only
+from registry_auditor.store import rows
+from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters
+from registry_auditor.store.ids import span
+from registry_auditor.store.records import BankInfo, Page, StoredDirection, StoredFinding, StoredRun
+from registry_auditor.store.tables import (
+    AuditRow,
+    AuditRunRow,
+    BankRow,
+    DirectionRow,
+    FindingRow,
+    ModelRow,
+    RunBankRow,
+    RunRow,
+)
+
+BaseModel = aliased(ModelRow, name="base")
+T = TypeVar("T")
+
+
+def audit(session: Session, id_or_prefix: str) -> Audit:
+    """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
+    found = session.execute(_audits().where(AuditRow.id.between(*span(id_or_prefix))).limit(2)).all()
+    return rows.audit(*_single(found, "audit", id_or_prefix))
+
+
+def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack[AuditFilters]) -> Page[Audit]:
+    """Audits, newest first."""
+    conditions = only.of_audits(session, filters)
+    if after:
+        conditions.append(AuditRow.id < after)
+    statement = _audits().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
+    found = [rows.audit(*row) for row in session.execute(statement)]
+    return _page(found, limit, lambda item: item.id)
+
+
+def runs(session: Session, audit_id: str) -> list[StoredRun]:
+    """The latest run of every step of an audit, in the order of its plan."""
+    shown = session.scalars(
+        select(RunRow)
+        .join(AuditRunRow, AuditRunRow.run_id == RunRow.id)
+        .where(AuditRunRow.audit_id == audit(session, audit_id).id)
+        .order_by(AuditRunRow.position)
+    ).all()
+    ids = [row.id for row in shown]
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    for row in session.scalars(select(FindingRow).where(FindingRow.run_id.in_(ids)).order_by(FindingRow.ordinal)):
+        findings[row.run_id].append(rows.finding(row))
+    banks: dict[str, list[BankRow]] = defaultdict(list)
+    of_run = select(RunBankRow.run_id, BankRow).join(BankRow, BankRow.sha256 == RunBankRow.bank_sha256)
+    for run_id, bank in session.execute(of_run.where(RunBankRow.run_id.in_(ids)).order_by(RunBankRow.position)):
+        banks[run_id].append(bank)
+    return [StoredRun(row.id, rows.run(row, findings[row.id]), _bank_infos(row, banks[row.id])) for row in shown]
+
+
+def findings(
+    session: Session, *, limit: int, after: str | None, **filters: Unpack[FindingFilters]
+) -> Page[StoredFinding]:
+    """Findings, newest first; of an audit that was interrupted, those of the latest run of each step."""
+    shown = _shown(session, filters.get("audit_id"), filters.get("model_glob"))
+    conditions = only.of_findings(session, filters)
+    if shown:
+        # Implied by the join below; without it every finding of the database would be looked at.
+        conditions.append(FindingRow.run_id.in_(select(AuditRunRow.run_id).where(*shown)))
+    if after:
+        conditions.append(FindingRow.id < after)
+    first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
+    statement = _findings(first.correlate(FindingRow).scalar_subquery()).where(*conditions)
+    found = session.execute(statement.order_by(FindingRow.id.desc()).limit(limit + 1))
+    return _page([_stored_finding(*row) for row in found], limit, lambda item: item.id)
+
+
+def finding(session: Session, id_or_prefix: str) -> StoredFinding:
+    """The finding whose id begins so, shown by an audit or not. Raises NotFound if none or several do."""
+    statement = _findings(RunRow.audit_id).where(FindingRow.id.between(*span(id_or_prefix))).limit(2)
+    return _stored_finding(*_single(session.execute(statement).all(), "finding", id_or_prefix))
+
+
+def directions(
+    session: Session, *, limit: int, after: str | None, **filters: Unpack[DirectionFilters]
+) -> Page[StoredDirection]:
+    """Directions, strongest first."""
+    shown = _shown(session, filters.get("audit_id"), filters.get("model_glob"))
+    banks = select(RunBankRow.bank_sha256).join(AuditRunRow, AuditRunRow.run_id == RunBankRow.run_id).where(*shown)
+    conditions = [DirectionRow.bank_sha256.in_(banks), *only.of_directions(session, filters)]
+    place = tuple_(DirectionRow.strength, DirectionRow.bank_sha256, DirectionRow.ordinal)
+    if after:
+        conditions.append(place < tuple_(*map(literal, _place(after))))
+    order = (DirectionRow.strength.desc(), DirectionRow.bank_sha256.desc(), DirectionRow.ordinal.desc())
+    found = session.scalars(select(DirectionRow).where(*conditions).order_by(*order).limit(limit + 1)).all()
+    models = _models_of_banks(session, {row.bank_sha256 for row in found}, shown)
+    items = [_stored_direction(row, models[row.bank_sha256]) for row in found]
+    return _page(items, limit, lambda item: f"{item.strength!r} {item.bank} {item.ordinal}")
+
+
+def _audits() -> Select[AuditRow, ModelRow, ModelRow]:
+    return (
+        select(AuditRow, ModelRow, BaseModel)
+        .join(ModelRow, ModelRow.id == AuditRow.model_id)
+        .outerjoin(BaseModel, BaseModel.id == AuditRow.base_id)
+    )
+
+
+def _findings(audit_id: SQLCoreOperations[str]) -> Select[FindingRow, str, ModelRow]:
+    return (
+        select(FindingRow, AuditRow.id, ModelRow)
+        .join(RunRow, RunRow.id == FindingRow.run_id)
+        .join(AuditRow, AuditRow.id == audit_id)
+        .join(ModelRow, ModelRow.id == AuditRow.model_id)
+    )
+
+
+def _shown(session: Session, audit_id: str | None, model_glob: str | None) -> list[ColumnElement[bool]]:
+    known = audit(session, audit_id).id if audit_id else None
+    return only.of_shown(session, audit_id=known, model_glob=model_glob)
+
+
+def _models_of_banks(
+    session: Session, banks: Iterable[str], shown: Sequence[ColumnElement[bool]]
+) -> dict[str, list[ModelRef]]:
+    statement = (
+        select(RunBankRow.bank_sha256, ModelRow)
+        .join(AuditRunRow, AuditRunRow.run_id == RunBankRow.run_id)
+        .join(AuditRow, AuditRow.id == AuditRunRow.audit_id)
+        .join(ModelRow, ModelRow.id == AuditRow.model_id)
+        .where(RunBankRow.bank_sha256.in_(list(banks)), *shown)
+        .distinct()
+        .order_by(ModelRow.id)
+    )
+    models: dict[str, list[ModelRef]] = defaultdict(list)
+    for sha256, model in session.execute(statement):
+        models[sha256].append(rows.model_ref(model))
+    return models
+
+
+def _place(cursor: str) -> tuple[float, str, int]:
+    try:
+        strength, sha256, ordinal = cursor.split(" ")
+        return float(strength), sha256, int(ordinal)
+    except ValueError as error:
+        raise UsageError(f"{cursor!r} does not continue a list of directions: pass the `next` of a page") from error
+
+
+def _bank_infos(run: RunRow, banks: Iterable[BankRow]) -> tuple[BankInfo, ...]:
+    return tuple(BankInfo(b.sha256, run.analyzer, b.directions, b.basis, b.dimension) for b in banks)
+
+
+def _stored_finding(row: FindingRow, audit_id: str, model: ModelRow) -> StoredFinding:
+    return StoredFinding(
+        id=row.id,
+        fingerprint=row.fingerprint,
+        audit=audit_id,
+        model=rows.model_ref(model),
+        analyzer=row.analyzer,
+        finding=rows.finding(row),
+        created_at=row.created_at,
+    )
+
+
+def _stored_direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDirection:
+    return StoredDirection(
+        bank=row.bank_sha256,
+        ordinal=row.ordinal,
+        site=Site(row.tensor, row.layer, row.role, row.side),
+        rank=row.rank,
+        strength=row.strength,
+        residual=row.residual,
+        tokens=rows.tokens(row),
+        models=tuple(models),
+    )
+
+
+def _single(found: Sequence[T], noun: str, id_or_prefix: str) -> T:
+    if not found:
+        raise NotFound(f"there is no {noun} {id_or_prefix}: `registry-auditor {noun}s list` shows all")
+    if len(found) > 1:
+        raise NotFound(f"{id_or_prefix} begins the id of more than one {noun}: give more of it")
+    return found[0]
+
+
+def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """`found` was asked for with one more than `limit`, to know whether it goes on."""
+    items = tuple(found[:limit])
+    return Page(items, cursor(items[-1]) if len(found) > limit else None)
