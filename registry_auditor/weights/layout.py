@@ -63,7 +63,7 @@ def _pieces(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
     if len(shape) == 3 and place.role.startswith("mlp."):
         yield from _unstacked(raw, place, known)
         return
-    is_vector = math.prod(shape) == max(shape, default=1)
+    is_vector = len(shape) != 2 and math.prod(shape) == max(shape, default=1)
     columns = 1 if is_vector else math.prod(shape[1:])
     transposed = place.role in _EMBEDDINGS or (known.conv1d and place.role in _CONV1D_ROLES)
     yield _Piece(place, raw.name, raw.matrix(columns), transposed and not is_vector)

@@ -17,7 +17,7 @@ _PREFIXES = re.compile(
 _LAYER = re.compile(r"^(?:encoder\.)?(?:layers|layer|blocks|h|block)\.(\d{1,5})\.(.+)$")
 _FOREIGN = re.compile(r"(?:^|\.)(?:vision\w*|visual|audio\w*|image\w*|\w*projector|mtp)\.")
 _ATTN = r"(?:self_attn|self_attention|attention|attn)"
-_EXPERT = r"(?:mlp|block_sparse_moe|feed_forward|moe)\.experts\."
+_EXPERT = r"(?:mlp|feed_forward|moe)\.experts\."
 _MLP = r"(?:mlp|feed_forward|(?:mlp|feed_forward)\.shared_experts?|ffn)\."
 
 BUFFERS = re.compile(
@@ -33,9 +33,9 @@ LAYER_RULES: tuple[Rule, ...] = (
     (_EXPERT + r"(?P<expert>\d+)\.(?:gate_proj|w1)", "mlp.gate", READS),
     (_EXPERT + r"(?P<expert>\d+)\.(?:up_proj|w3)", "mlp.up", READS),
     (_EXPERT + r"(?P<expert>\d+)\.(?:down_proj|w2)", "mlp.down", WRITES),
-    (_EXPERT + r"gate_up_proj|block_sparse_moe\.input_linear", "mlp.gate_up", READS),
-    (_EXPERT + r"down_proj|block_sparse_moe\.output_linear", "mlp.down", WRITES),
-    (r"(?:mlp|block_sparse_moe|feed_forward)\.(?:gate|router|router\.layer|shared_expert_gate)", "mlp.router", READS),
+    (_EXPERT + r"gate_up_proj|mlp\.input_linear", "mlp.gate_up", READS),
+    (_EXPERT + r"down_proj|mlp\.output_linear", "mlp.down", WRITES),
+    (r"(?:mlp|feed_forward)\.(?:gate|router|router\.layer|shared_expert_gate)", "mlp.router", READS),
     (_ATTN + r"\.(?:qkv_proj|query_key_value|c_attn|W_pack|Wqkv)", "attn.qkv", READS),
     (r"attention\.output\.dense", "attn.o", WRITES),
     (_ATTN + r"(?:\.self)?\.(?:q_proj|query|q_lin|wq)", "attn.q", READS),
@@ -98,7 +98,7 @@ def is_buffer(name: str, shape: tuple[int, ...]) -> bool:
 def locate(name: str, facts: Facts) -> Place:
     """What the tensor `name` of a network described by `facts` stands for; role `other` if nobody knows."""
     key = _PREFIXES.sub("", name).replace("LayerNorm.gamma", "LayerNorm.weight")
-    key = key.replace("LayerNorm.beta", "LayerNorm.bias")
+    key = key.replace("LayerNorm.beta", "LayerNorm.bias").replace(".block_sparse_moe.", ".mlp.")
     if _FOREIGN.search(name) or facts.encoder_decoder:
         return Place(name)
     in_layer = _LAYER.match(key)
