@@ -1,0 +1,113 @@
+"""One analyzer on one subject: whatever happens inside becomes a record, and nothing escapes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from registry_auditor.analysis.analyzer import Observation, Step
+from registry_auditor.analysis.footprint import PeakMemory
+from registry_auditor.analysis.subject import Progress, Subject
+from registry_auditor.domain import Coverage, Direction, Finding, Run, RunStatus, canonical_json
+from registry_auditor.errors import AuditorError, DeadlineExceeded, NotApplicable
+
+logger = logging.getLogger(__name__)
+
+UNIT_TOLERANCE = 1e-3
+"""How far the norm of a direction may be from 1 before it counts as the analyzer's mistake."""
+
+
+@dataclass
+class _Collected:
+    findings: list[Finding] = field(default_factory=list)
+    directions: list[Direction] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=Coverage)
+
+
+def run(step: Step, subject: Subject, *, timeout_s: float | None = None, progress: Progress | None = None) -> Run:
+    """Run `step` on `subject` and record what came of it; only KeyboardInterrupt and its like pass through.
+
+    What an analyzer yielded before it failed or ran out of time is kept. The time limit is looked at whenever the
+    analyzer asks the subject for something or yields.
+    """
+    view = subject.for_run(timeout_s=timeout_s, progress=progress)
+    collected, memory, started = _Collected(), PeakMemory(), time.monotonic()
+    status, reason = _outcome(step, view, collected)
+    return Run(
+        step=step.key,
+        subject=subject.key,
+        params=step.params,
+        status=status,
+        reason=reason,
+        seconds=time.monotonic() - started,
+        device=subject.device,
+        peak_memory_bytes=memory.bytes(),
+        coverage=view.ledger.coverage + collected.coverage,
+        findings=tuple(collected.findings),
+        directions=tuple(collected.directions),
+    )
+
+
+def _outcome(step: Step, subject: Subject, collected: _Collected) -> tuple[RunStatus, str | None]:
+    missing = [why for need in sorted(step.analyzer.needs) if (why := subject.lacks(need))]
+    if missing:
+        return RunStatus.SKIPPED, "; ".join(missing)
+    try:
+        for observation in _checked(step, subject):
+            _collect(observation, collected)
+            subject.check_deadline()
+    except NotApplicable as error:
+        return RunStatus.SKIPPED, str(error)
+    except DeadlineExceeded as error:
+        return RunStatus.TIMED_OUT, str(error)
+    except AuditorError as error:
+        return RunStatus.FAILED, str(error)
+    except Exception as error:
+        # An analyzer is somebody else's code: its bug costs its own run, never the audit.
+        logger.exception("analyzer %s failed", step.analyzer.name)
+        return RunStatus.FAILED, f"{type(error).__name__}: {error}"
+    return RunStatus.OK, None
+
+
+def _checked(step: Step, subject: Subject) -> Iterator[Observation]:
+    """The observations of `step`, each held against the contract. Raises TypeError or ValueError where one breaks it."""
+    for observation in step.examine(subject):
+        if isinstance(observation, Finding):
+            _check_finding(observation, step.analyzer.name)
+        elif isinstance(observation, Direction):
+            _check_direction(observation)
+        elif not isinstance(observation, Coverage):
+            raise TypeError(f"yielded {type(observation).__name__}; an analyzer yields Finding, Direction or Coverage")
+        yield observation
+
+
+def _check_finding(finding: Finding, name: str) -> None:
+    if not finding.code.startswith(f"{name}/"):
+        raise ValueError(f"finding code {finding.code!r} must begin with {name + '/'!r}")
+    for field_name in ("score", "threshold", "fpr"):
+        value = getattr(finding, field_name)
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{finding.code}: {field_name} is {value}; a score that cannot be computed is None")
+    canonical_json(finding.evidence)  # raises for what JSON cannot hold, NaN included
+
+
+def _check_direction(direction: Direction) -> None:
+    vector = direction.vector
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if vector.dtype != np.float32 or vector.ndim != 1 or not abs(norm - 1) <= UNIT_TOLERANCE:
+        raise ValueError(f"direction {direction.rank} of {direction.site}: not a float32 vector of norm 1 ({norm:.3g})")
+
+
+def _collect(observation: Observation, collected: _Collected) -> None:
+    match observation:
+        case Finding():
+            collected.findings.append(observation)
+        case Direction():
+            collected.directions.append(observation)
+        case Coverage():
+            collected.coverage += observation
