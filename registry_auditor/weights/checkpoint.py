@@ -23,6 +23,8 @@ TORCH_DTYPES = {
     "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """The stored types that are read; a tensor of another type is reported as not covered."""
+if hasattr(torch, "float8_e8m0fnu"):  # newer DeepSeek checkpoints keep their scales in it
+    TORCH_DTYPES["F8_E8M0"] = torch.float8_e8m0fnu
 
 
 class Raw(Protocol):

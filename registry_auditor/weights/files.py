@@ -2,52 +2,126 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry_auditor.domain import Gap
 from registry_auditor.errors import WeightsError
 from registry_auditor.weights.checkpoint import Raw, open_file
 from registry_auditor.weights.folder import MAX_INDEX_BYTES, inside, read_object
+from registry_auditor.weights.pickled import open_pickled
 
-_INDEX = "model.safetensors.index.json"
+_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_PREFERRED = ("model.safetensors", "pytorch_model.bin")
+_NO_WEIGHTS = re.compile(
+    r"^(?:training_args|optimizer|scheduler|scaler|rng_state\w*|random_states\w*)\.(?:bin|pt|pth|pkl)$"
+)
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.(?:safetensors|bin)$")
+
+_EXPORTED = "is no checkpoint of PyTorch; audit the safetensors it was exported from"
+_CONVERT = "is not read; convert it to safetensors with save_pretrained and audit that"
+UNREAD: Mapping[str, str] = {
+    ".gguf": "is GGUF, which is quantised as a rule: load it with transformers (from_pretrained(folder, "
+    "gguf_file=name)), save_pretrained, and audit that",
+    ".bin": _CONVERT, ".pt": _CONVERT, ".pth": _CONVERT, ".ckpt": _CONVERT, ".pkl": _CONVERT, ".pickle": _CONVERT,
+    ".h5": _CONVERT, ".keras": _CONVERT, ".msgpack": _CONVERT, ".npz": _CONVERT, ".ot": _CONVERT, ".nemo": _CONVERT,
+    ".onnx": _EXPORTED, ".tflite": _EXPORTED, ".mlmodel": _EXPORTED, ".engine": _EXPORTED, ".llamafile": _EXPORTED,
+}  # fmt: skip
+"""Files that may hold weights and are not read, and what to do about each kind."""
+_BESIDE = "is not read, since {chosen} comes first for every loader; remove it, or audit it in a folder of its own"
+
+
+@dataclass(frozen=True)
+class _Choice:
+    names: tuple[str, ...]
+    """The files that are read."""
+    title: str
+    """What a person would call them."""
+    listed: Mapping[str, str]
+    """Tensor -> file, if there is an index."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether `folder` holds the weights of a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file() and _adapter_file(folder) is not None
 
 
 def raw_tensors(folder: Path, stack: ExitStack) -> tuple[dict[str, Raw], list[Gap]]:
-    """Every tensor of the weights in `folder`, and the files beside them that nobody reads.
+    """Every tensor of the weights in `folder`, and what nobody reads: tensors of the index, files beside them.
 
-    Raises WeightsError if there are none, or if the index, a file or a header is broken.
+    Raises WeightsError if there is no such file at all, or if the index, a file or a header is broken.
     """
-    index = read_object(folder, _INDEX, max_bytes=MAX_INDEX_BYTES)
-    names = _shards(folder, index) if index is not None else _unlisted(folder)
-    if not names:
-        raise WeightsError(f"{folder}: holds no weights; expected model.safetensors, its shards or an adapter")
+    choice = _chosen(folder)
     raws: dict[str, Raw] = {}
-    for name in names:
-        for tensor, raw in open_file(inside(folder, name), stack).items():
+    for name in choice.names:
+        path = inside(folder, name)
+        opened = open_file(path, stack) if name.endswith(".safetensors") else open_pickled(path)
+        for tensor, raw in opened.items():
             if tensor in raws:
                 raise WeightsError(f"{folder}: {tensor} is in two files; do not load this model")
             raws[tensor] = raw
-    return raws, _missing(raws, index)
-
-
-def _shards(folder: Path, index: dict[str, object]) -> list[str]:
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise WeightsError(f"{folder / _INDEX}: has no usable weight_map; download it again")
-    return sorted(set(weight_map.values()))
-
-
-def _unlisted(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    return ["model.safetensors"] if "model.safetensors" in names else names
-
-
-def _missing(raws: dict[str, Raw], index: dict[str, object] | None) -> list[Gap]:
-    listed = index["weight_map"] if index else {}
-    assert isinstance(listed, dict)
-    return [
-        Gap(name, f"is listed in {_INDEX} and is not in {shard}; download the model again")
-        for name, shard in listed.items()
-        if name not in raws
+    gaps = [
+        Gap(tensor, f"is listed in the index and is not in {shard}; download the model again")
+        for tensor, shard in choice.listed.items()
+        if tensor not in raws
     ]
+    gaps += _unread(folder, choice)
+    if not raws and not gaps:
+        raise WeightsError(f"{folder}: holds no weights; expected model.safetensors, its shards or an adapter")
+    return raws, gaps
+
+
+def _adapter_file(folder: Path) -> str | None:
+    return next((name for name in _ADAPTER_FILES if (folder / name).exists()), None)
+
+
+def _chosen(folder: Path) -> _Choice:
+    if is_adapter(folder):
+        name = _adapter_file(folder) or ""
+        return _Choice((name,), name, {})
+    for preferred, index_name in zip(_PREFERRED, _INDICES, strict=True):
+        if (folder / preferred).exists() or (folder / preferred).is_symlink():
+            return _Choice((preferred,), preferred, {})
+        if (index := read_object(folder, index_name, max_bytes=MAX_INDEX_BYTES)) is not None:
+            listed = _weight_map(folder / index_name, index)
+            return _Choice(tuple(sorted(set(listed.values()))), index_name, listed)
+    names = tuple(sorted(path.name for path in folder.glob("*.safetensors")))
+    _check_complete(folder, names)
+    return _Choice(names, names[0] if names else "", {})
+
+
+def _weight_map(path: Path, index: Mapping[str, object]) -> dict[str, str]:
+    listed = index.get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()) or not listed:
+        raise WeightsError(f"{path}: has no usable weight_map; download it again")
+    suffix = path.name.removesuffix(".index.json").rpartition(".")[2]
+    if wrong := next((name for name in listed.values() if not name.endswith(f".{suffix}")), None):
+        raise WeightsError(f"{path}: lists {wrong[:200]!r}, which is no .{suffix} file; do not load this model")
+    return listed
+
+
+def _check_complete(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if shard := _SHARD.search(name):
+            missing = int(shard[2]) - sum(each.endswith(f"-of-{shard[2]}.safetensors") for each in names)
+            if missing:
+                raise WeightsError(
+                    f"{folder}: {missing} of {int(shard[2])} shards are missing; download the model again"
+                )
+
+
+def _unread(folder: Path, choice: _Choice) -> list[Gap]:
+    gaps = []
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if path.name in choice.names or _NO_WEIGHTS.match(path.name) or path.is_dir():
+            continue
+        if suffix == ".safetensors" or (suffix == ".bin" and choice.title):
+            gaps.append(Gap(path.name, _BESIDE.format(chosen=choice.title)))
+        elif suffix in UNREAD:
+            gaps.append(Gap(path.name, UNREAD[suffix]))
+    return gaps

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from registry_auditor.domain import Gap, Site
+from registry_auditor.errors import TensorError
 from registry_auditor.weights.checkpoint import Raw
 from registry_auditor.weights.facts import INTERLEAVED_EXPERT_TYPES, ONE_PLUS_GAIN_TYPES, TRANSPOSED_EXPERT_TYPES, Facts
 from registry_auditor.weights.fused import PART_ROLES, spans
@@ -15,6 +16,8 @@ from registry_auditor.weights.names import Place, is_buffer, locate
 from registry_auditor.weights.norms import norm_of
 from registry_auditor.weights.rows import Cut, CutRows, Rows
 
+FUSED_ROLES = frozenset({"attn.qkv", "mlp.gate_up"})
+"""What is divided into parts where the configuration says how."""
 _EMBEDDINGS = frozenset({"embed", "position", "segment"})
 _CONV1D_ROLES = frozenset({"attn.qkv", "attn.o", "mlp.up", "mlp.down"})
 
@@ -42,11 +45,15 @@ def matrices(raws: Iterable[Raw], known: Facts) -> tuple[dict[str, Matrix], list
         if why := _unreadable(raw):
             gaps.append(Gap(raw.name, why))
         elif not (place.role == "unembed" and known.tied):  # a second copy of the embedding, which no network loads
+            try:
+                pieces = list(_pieces(raw, place, known))
+            except TensorError as error:
+                gaps.append(Gap(error.tensor, error.why))
+                continue
             places[raw.name] = place
-            for piece in _pieces(raw, place, known):
-                found.extend(_divided(piece, known))
+            found.extend(matrix for piece in pieces for matrix in _divided(piece, known))
     found = list(_with_norms(found, places, known))
-    found.sort(key=_order)
+    found.sort(key=lambda matrix: order(matrix.site))
     return {matrix.site.tensor: matrix for matrix in found}, gaps
 
 
@@ -81,7 +88,7 @@ def _unstacked(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
 def _divided(piece: _Piece, known: Facts) -> Iterator[Matrix]:
     axis = 1 if piece.transposed else 0
     n_lines = piece.rows.shape[axis]
-    parts = cuts(piece.place, known, n_lines, axis) if piece.place.role in {"attn.qkv", "mlp.gate_up"} else []
+    parts = cuts(piece.place, known, n_lines, axis) if piece.place.role in FUSED_ROLES else []
     if not parts:
         yield _matrix(piece, known)
     for part, cut in parts:
@@ -102,14 +109,18 @@ def cuts(place: Place, known: Facts, n_lines: int, axis: int) -> list[tuple[str,
     return result
 
 
+def key_of(place: Place, suffix: str = "") -> str:
+    """What is equal in two snapshots for the same matrix: stacked in one and apart in the other, an expert is one."""
+    if place.expert is not None:
+        return f"layers.{place.layer}.experts.{place.expert}.{place.role}"
+    return place.key + suffix
+
+
 def _matrix(piece: _Piece, known: Facts) -> Matrix:
     place = piece.place
     site = Site(piece.name + piece.suffix, place.layer, place.role, place.side)
-    key = place.key + piece.suffix
-    if place.expert is not None:  # stacked in one snapshot and apart in the other, they are the same expert
-        key = f"layers.{place.layer}.experts.{place.expert}.{place.role}"
     one_plus = known.model_type in ONE_PLUS_GAIN_TYPES and place.role in {"norm", "final_norm"}
-    return Matrix(site, piece.rows, key, piece.transposed, offset=1.0 if one_plus else 0.0)
+    return Matrix(site, piece.rows, key_of(place, piece.suffix), piece.transposed, offset=1.0 if one_plus else 0.0)
 
 
 def _with_norms(found: list[Matrix], places: Mapping[str, Place], known: Facts) -> Iterator[Matrix]:
@@ -129,8 +140,8 @@ def _with_norms(found: list[Matrix], places: Mapping[str, Place], known: Facts) 
             yield matrix
 
 
-def _order(matrix: Matrix) -> tuple[int, str]:
-    site = matrix.site
+def order(site: Site) -> tuple[int, str]:
+    """Embeddings first, then layer by layer, then the rest; by name within each."""
     if site.layer is not None:
         return site.layer, site.tensor
     return (-1 if site.role in _EMBEDDINGS else 2**31), site.tensor

@@ -10,9 +10,11 @@ from typing import Any
 
 from registry_auditor.domain import Gap, Side, Site
 from registry_auditor.errors import WeightsError
-from registry_auditor.weights import layout
+from registry_auditor.weights import layout, quantized
+from registry_auditor.weights.adapter import Adapter, read_adapter
+from registry_auditor.weights.checkpoint import Raw
 from registry_auditor.weights.facts import Facts, facts
-from registry_auditor.weights.files import raw_tensors
+from registry_auditor.weights.files import is_adapter, raw_tensors
 from registry_auditor.weights.folder import read_object
 from registry_auditor.weights.matrix import Matrix
 
@@ -27,11 +29,14 @@ class Snapshot:
     facts: Facts
     """What the configuration says about the layout."""
     matrices: Mapping[str, Matrix]
-    """Every readable tensor by `site.tensor`, embeddings first, then by layer; vectors have one column."""
+    """Every readable tensor by `site.tensor`, embeddings first, then by layer; vectors have one column.
+    Of an adapter: the tensors that it replaces as a whole."""
     gaps: tuple[Gap, ...] = ()
     """What was recognised and cannot be read."""
     adapter_config: Mapping[str, Any] | None = None
     """adapter_config.json, if the folder is a PEFT adapter."""
+    adapter: Adapter | None = None
+    """What it changes."""
 
     def find(self, role: str) -> list[Matrix]:
         """All matrices with that role; for tied networks `unembed` is the embedding seen from the other side."""
@@ -48,9 +53,10 @@ class Snapshot:
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[Snapshot]:
-    """The model in the folder `path`; only headers are read.
+    """The model or adapter in the folder `path`; only headers are read.
 
     Raises WeightsError if `path` is no folder, holds no weights, or holds files that are broken or hostile.
+    A folder with nothing but weights of a format that is not read opens, empty, with gaps that say so.
     """
     if not path.is_dir():
         raise WeightsError(f"{path}: is no folder; name the folder that holds config.json and the weights")
@@ -62,5 +68,16 @@ def _opened(path: Path, stack: ExitStack) -> Snapshot:
     config = read_object(path, "config.json") or {}
     known = facts(config)
     raws, gaps = raw_tensors(path, stack)
-    found, unread = layout.matrices(raws.values(), known)
-    return Snapshot(path, config, known, found, (*gaps, *unread), read_object(path, "adapter_config.json"))
+    if is_adapter(path):
+        return _opened_adapter(path, config, raws, gaps)
+    usable, quantised = quantized.readable(raws, config)
+    found, unread = layout.matrices(usable.values(), known)
+    return Snapshot(path, config, known, found, (*gaps, *quantised, *unread))
+
+
+def _opened_adapter(path: Path, config: dict[str, Any], raws: Mapping[str, Raw], gaps: list[Gap]) -> Snapshot:
+    adapter_config = read_object(path, "adapter_config.json") or {}
+    adapter = read_adapter(raws, adapter_config)
+    known = replace(facts(config), tied=False)  # an unembedding in an adapter is a matrix of its own
+    found, unread = layout.matrices(adapter.dense.values(), known)
+    return Snapshot(path, config, known, found, (*gaps, *adapter.gaps, *unread), adapter_config, adapter)
