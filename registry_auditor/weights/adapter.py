@@ -80,7 +80,7 @@ def read_adapter(raws: Mapping[str, Raw], config: Mapping[str, Any]) -> Adapter:
             if modules.setdefault(match["module"], {}).setdefault(kind, raw) is not raw:
                 gaps.append(Gap(name, f"is of a second adapter in the same file; save each alone: {_CONVERT}"))
         elif _METHOD_TENSOR.search(name) or _METHOD_PART.search(name):
-            gaps.append(Gap(name, f"belongs to {whole_method or 'a method'} that is not read; {_CONVERT}"))
+            gaps.append(Gap(name, f"belongs to {whole_method or 'a method that is not read'}; {_CONVERT}"))
         else:
             base_name = _SAVED_MODULE.sub("", name.removeprefix("base_model.model."))
             dense[base_name] = _Renamed(raw, base_name)
@@ -137,7 +137,8 @@ def _is_parameter(module: str, config: Mapping[str, Any]) -> bool:
     targets = config.get("target_parameters")
     if not isinstance(targets, list):
         return False
-    parents = {str(target).rpartition(".")[0] for target in targets} - {""}
+    names = (str(target).rpartition(".") for target in targets)
+    parents = {parent for parent, _, parameter in names if parent and parameter != "weight"}
     bare = re.sub(r"(?:\.base_layer)+$", "", module)
     return bare != module or any(bare == parent or bare.endswith(f".{parent}") for parent in parents)
 
