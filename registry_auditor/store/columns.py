@@ -24,23 +24,28 @@ def plain_text(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: tuples as lists, NumPy values as Python's, NaN and infinities as text."""
+    """`value` as JSON can hold it: tuples as lists, NumPy values as Python's, NaN and infinities as text.
+
+    Raises TypeError for what has no such form.
+    """
     if isinstance(value, str):
         return plain_text(value)
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
         return {plain_text(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    return value
+    if value is None or isinstance(value, int):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be kept: {value!r} is no JSON value")
 
 
 def to_json(value: Any) -> str:
-    """The JSON text of `value`, in the order of its keys."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """The JSON text of a `plain` value."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class PlainText(TypeDecorator[str]):

@@ -30,13 +30,18 @@ REMEDIES = {
     "SQLITE_IOERR": "check the disk and its free space; network file systems cannot hold an SQLite database",
     "SQLITE_BUSY": "another process keeps it locked: end that one, or try again",
     "25006": "the server only reads (a standby, perhaps): pass the address of the primary",
-    "28": "check the user and the password",
-    "3D": "create the database first: createdb NAME",
     "42501": "grant this user the right to read and write the tables",
     "53100": "free some disk space on the server; nothing was half-written",
     "53300": "the server has no connection left: allow more, or run fewer workers",
 }
-"""By the beginning of what SQLite calls an error, and of a PostgreSQL SQLSTATE."""
+"""By what SQLite calls an error, and by PostgreSQL's SQLSTATE."""
+
+REFUSED_CONNECTIONS = {
+    "authentication failed": "check the user and the password",
+    "does not exist": "create it first: createdb for a database, createuser for a role",
+    "too many": "allow the server more connections, or run fewer workers",
+}
+"""By a part of the message: what fails while connecting has no SQLSTATE."""
 
 
 def parse(url: str) -> URL:
@@ -122,11 +127,12 @@ def failures_of(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
-        remedy = next((text for start, text in REMEDIES.items() if code.startswith(start)), None)
+        cause = str(error.orig).strip().replace(url.password or "\0", "***")
+        code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+        known, sought = (REMEDIES, code) if code else (REFUSED_CONNECTIONS, cause)
+        remedy = next((text for part, text in known.items() if part in sought), None)
         if remedy is None and isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise
-        cause = str(error.orig).strip().replace(url.password or "\0", "***")
         raise StoreError(
             f"database {shown(url)}: {cause}; {remedy or 'check that it is reachable and that --db names it'}"
         ) from error

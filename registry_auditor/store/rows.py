@@ -100,14 +100,14 @@ def run_values(run: Run, *, audit_id: str, now: datetime) -> Values:
     return run_key(run.subject, run.step) | {
         "id": uuid7(),
         "audit_id": audit_id,
-        "params": dict(run.params),
+        "params": plain(run.params),
         "status": run.status,
         "reason": run.reason,
         "seconds": run.seconds,
         "device": run.device,
         "peak_memory_bytes": run.peak_memory_bytes,
         "coverage_seen": run.coverage.seen,
-        "coverage_skipped": [[gap.tensor, gap.why] for gap in run.coverage.skipped],
+        "coverage_skipped": plain([[gap.tensor, gap.why] for gap in run.coverage.skipped]),
         "created_at": now,
     }
 
@@ -151,8 +151,8 @@ def finding_values(finding: Finding, *, model: ModelRef, analyzer: str) -> Value
         "layer": site and site.layer,
         "role": site and site.role,
         "side": site and site.side,
-        "evidence": dict(finding.evidence),
-        "taxonomies": [[t.scheme, t.version, t.id] for t in finding.taxonomies],
+        "evidence": plain(finding.evidence),
+        "taxonomies": plain([[t.scheme, t.version, t.id] for t in finding.taxonomies]),
     }
 
 
@@ -182,7 +182,7 @@ def direction_values(direction: Direction) -> Values:
         "rank": int(direction.rank),
         "strength": float(direction.strength),
         "residual": float(direction.residual),
-        "tokens": tokens and {"top": tokens.top, "bottom": tokens.bottom, "p_value": tokens.p_value},
+        "tokens": tokens and plain({"top": tokens.top, "bottom": tokens.bottom, "p_value": tokens.p_value}),
     }
 
 

