@@ -18,13 +18,13 @@ MIN_NULL = 20
 MIN_NULL_PER_GAIN = 32
 """Enough to place the mean of a gain's null within a fifth of its standard deviation."""
 _SAMPLE_ROWS = 2048
-"""Of these the common direction is computed; what it misses costs power, never calibration."""
+"""Of these the centre and the common direction are computed; what they miss costs power, never calibration."""
 _POWER_STEPS = 24
 _STREAM = 0x6E756C6C
 """Keeps our draws apart from those of whoever initialised a network with the same small seed."""
 _PIECE_BYTES = 32 * 2**20
 """Of scores at once: about what a processor cache and the memory bus like."""
-_TINY, _HUGE = 1e-30, 1e30
+_TINY, _HUGE = 1e-30, 1e18
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Projection:
 def project(rows: RowMatrix, probes: Probes, *, top: int = 10, null: int = 500, seed: int = 0) -> Projection:
     """The tokens that stand out along each direction, and how often those of a random direction would as much.
 
-    With r_i = gain ∘ (row_i − mean row), freed of the one direction most common to the rows, token i scores
+    With r_i = gain ∘ (row_i − centre of the rows), freed of the one direction most common to the rows, token i scores
     √d · cos(r_i, direction): along a random direction each token's score has mean 0 and standard deviation 1,
     however long its row. Where the scores of a direction vary more than that over the vocabulary they are divided
     by their root mean square, so that lying in the space of the embeddings is not taken for naming a token.
@@ -98,12 +98,12 @@ def project(rows: RowMatrix, probes: Probes, *, top: int = 10, null: int = 500, 
     random = torch.randn(n_gains * each, d, generator=torch.Generator().manual_seed(_STREAM ^ seed))
     chance = replace(probes, vectors=random, gain_of=torch.arange(n_gains).repeat_interleave(each))
     tested, drawn = _Scan(probes, min(top, rows.shape[0])), _Scan(chance, 1)
-    mean, common = _mean_and_common(rows)
+    centre, common = _centre_and_common(rows)
     size = max(64, _PIECE_BYTES // (4 * (len(probes.vectors) + len(random))))
     start = 0
     for block in rows.blocks():
         for piece in torch.split(block, size):
-            specific = _specific(piece, mean, common)
+            specific = _specific(piece, centre, common)
             inverse = math.sqrt(d) / _lengths(specific, probes)
             tested.add(specific, inverse, start)
             drawn.add(specific, inverse, start)
@@ -169,30 +169,36 @@ def _stronger(best: tuple[Tensor, Tensor], scores: Tensor, start: int) -> tuple[
     return values.gather(1, keep), ids.gather(1, keep)
 
 
-def _mean_and_common(rows: RowMatrix) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    """The mean row, and the unit direction that centred rows of unit length share most."""
-    stride = max(1, rows.shape[0] // _SAMPLE_ROWS)
-    total, largest = torch.zeros(rows.shape[1], dtype=torch.float64), 0.0
-    sample: list[Tensor] = []
-    start = 0
-    for block in rows.blocks():
-        total += block.sum(0).double()
-        largest = max(largest, *(abs(float(end)) for end in block.aminmax()))
-        sample.append(block[-start % stride :: stride].clone())
-        start += len(block)
-    if not (torch.isfinite(total).all() and largest < _HUGE):
-        raise ValueError("the vocabulary matrix holds NaN, infinite or absurdly large values")
-    mean = (total / rows.shape[0]).float()
-    centred = torch.nn.functional.normalize(torch.cat(sample) - mean, dim=1)
+def _centre_and_common(rows: RowMatrix) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Where the rows lie, and the unit direction that they, centred and of unit length, share most."""
+    sample = _sample(rows)
+    lengths = torch.linalg.vector_norm(sample, dim=1, keepdim=True)
+    # a few rows hundreds of times as long as the others would otherwise move the centre away from all
+    centre = (sample * (lengths.median() / lengths.clamp_min(_TINY)).clamp_max(1.0)).mean(0)
+    centred = torch.nn.functional.normalize(sample - centre, dim=1)
     common = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(_STREAM))
     for _ in range(_POWER_STEPS):
         common = torch.nn.functional.normalize(centred.T @ (centred @ common), dim=0)
-    return mean, common
+    return centre, common
 
 
-def _specific(piece: Tensor, mean: Tensor, common: Tensor) -> Float[Tensor, "b d"]:
+def _sample(rows: RowMatrix) -> Float[Tensor, "s d"]:
+    """Rows at equal distances; all are checked."""
+    stride = max(1, rows.shape[0] // _SAMPLE_ROWS)
+    sample: list[Tensor] = []
+    start = 0
+    for block in rows.blocks():
+        low, high = block.aminmax()
+        if not (float(low) > -_HUGE and float(high) < _HUGE):  # also false for NaN
+            raise ValueError("the vocabulary matrix holds NaN, infinite or absurdly large values")
+        sample.append(block[-start % stride :: stride].clone())
+        start += len(block)
+    return torch.cat(sample)
+
+
+def _specific(piece: Tensor, centre: Tensor, common: Tensor) -> Float[Tensor, "b d"]:
     """What is each row's own, scaled to a largest entry of 1 so that no square overflows."""
-    own = piece - mean
+    own = piece - centre
     own -= torch.outer(own @ common, common)
     return own.div_(own.abs().amax(1, keepdim=True).clamp_min(_TINY))
 
