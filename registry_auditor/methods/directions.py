@@ -9,8 +9,9 @@ decomposed without being merged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from registry_auditor.numerics.factored import factored_svd
 from registry_auditor.numerics.rows import Energy, EnergyMeter, RowMatrix
 from registry_auditor.numerics.svd import SVD, truncated_svd
 from registry_auditor.weights import Delta
+
+ROUNDING_OF_EPSILON = 1 / math.sqrt(28)
+"""RMS rounding error of a float over its RMS, in units of machine epsilon: ε²/12 against a mean square mantissa of 7/3."""
 
 WORKSPACE_BYTES = 512 * 2**20
 """Updates up to this size are held in memory while they are decomposed, larger ones are streamed on every pass."""
@@ -41,6 +45,8 @@ class MatrixUpdate:
     """Frobenius norm of the update."""
     base_norm: float | None
     """Frobenius norm of the base; None for an adapter without its base."""
+    rounding: float = 0.0
+    """Frobenius norm of the error that storing the matrix in its dtype makes: an update this small may be a cast."""
     singular_values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """The strongest ones, whether or not they stand above the noise; empty for vectors and inner matrices."""
     rank: int = 0
@@ -76,6 +82,11 @@ class MatrixUpdate:
         return min(1.0, 1.0 / self.stable_rank)
 
     @property
+    def remainder(self) -> float:
+        """Frobenius norm of what is left without the singular values above the noise edge."""
+        return max(0.0, self.norm**2 - float((self.singular_values[: self.rank] ** 2).sum())) ** 0.5
+
+    @property
     def signal_energy(self) -> float:
         """The share of the energy, 0..1, that lies in the singular values above the noise edge."""
         return min(1.0, float((self.singular_values[: self.rank] ** 2).sum()) / self.norm**2)
@@ -107,37 +118,47 @@ class Decomposer:
         B, A = (factor.to(self.device) for factor in delta.factors)
         svd = factored_svd(B, A)
         base_norm = _norm_of_base(delta) if delta.has_base else None
-        norm = float(torch.linalg.vector_norm(svd.S.double()))
-        return self._result(delta.site, delta.shape, svd, norm=norm, base_norm=base_norm)
+        update = MatrixUpdate(delta.site, delta.shape, float(torch.linalg.vector_norm(svd.S.double())), base_norm)
+        return update if update.identical else self._with_spectrum(update, svd)
 
     def _dense(self, delta: Delta) -> MatrixUpdate:
-        matrix, energy, base_norm = self._subtract(delta)
-        norm = energy.total**0.5
-        if not np.isfinite(norm):
-            raise TensorError(delta.site.tensor, "holds NaN or infinite values")
-        if norm == 0.0 or delta.site.side is None or min(delta.shape) == 1:
-            return MatrixUpdate(delta.site, delta.shape, norm, base_norm)
-        svd = truncated_svd(matrix, min(self.k, *delta.shape), energy=energy, seed=self.seed)
-        if delta.transposed:
-            svd = SVD(svd.Vh.T, svd.S, svd.U.T, svd.residual, svd.signal, svd.edge)
-        return self._result(delta.site, delta.shape, svd, norm=norm, base_norm=base_norm)
+        rows = self._subtract(delta)
+        update = MatrixUpdate(delta.site, delta.shape, math.sqrt(rows.energy.total), rows.base_norm, rows.rounding)
+        if not math.isfinite(update.norm):
+            raise ValueError("the weights hold a NaN or an infinite value; the upload is broken")
+        if update.identical or delta.site.side is None or min(delta.shape) == 1:
+            return update
+        svd = truncated_svd(rows.matrix, min(self.k, *delta.shape), energy=rows.energy, seed=self.seed)
+        return self._with_spectrum(update, svd.transposed() if delta.transposed else svd)
 
-    def _subtract(self, delta: Delta) -> tuple[RowMatrix, Energy, float]:
-        """The stored update as rows, with its energy and the norm of the base, from one pass over both files."""
-        rows, columns = reversed(delta.shape) if delta.transposed else delta.shape
-        held = rows * columns * 4 <= WORKSPACE_BYTES
-        whole = self._workspace(rows, columns) if held else torch.empty(0, columns)
-        meter, base_squared, row = EnergyMeter(columns), 0.0, 0
-        for block, base in self._difference_blocks(delta, whole if held else None):
-            base_squared += float(torch.linalg.vector_norm(base)) ** 2
-            meter.add(block)
-            row += len(block)
-        if held:
-            return RowMatrix.dense(whole), meter.energy(), base_squared**0.5
-        streamed = RowMatrix(
-            (rows, columns), lambda: (block for block, _ in self._difference_blocks(delta, None)), self.device
+    def _with_spectrum(self, update: MatrixUpdate, svd: SVD) -> MatrixUpdate:
+        rank = min(svd.signal, self.k)
+        return replace(
+            update,
+            singular_values=svd.S.double().cpu().numpy(),
+            rank=rank,
+            edge=svd.edge,
+            directions=tuple(_directions(update.site, svd, rank)),
         )
-        return streamed, meter.energy(), base_squared**0.5
+
+    def _subtract(self, delta: Delta) -> _Difference:
+        """The stored update as rows, measured in the one pass over both files that makes it."""
+        shape = delta.shape[::-1] if delta.transposed else delta.shape
+        held = shape[0] * shape[1] * 4 <= WORKSPACE_BYTES
+        whole = self._workspace(shape) if held else None
+        meter, base_squared, epsilon = EnergyMeter(shape[1]), 0.0, 0.0
+        for update, base in self._difference_blocks(delta, whole):
+            base_squared += float(torch.linalg.vector_norm(base)) ** 2
+            meter.add(update)
+        for pair in delta.blocks(BLOCK_BYTES):
+            epsilon = max(torch.finfo(block.dtype).eps for block in pair)
+            break
+        if whole is not None:
+            matrix = RowMatrix.dense(whole)
+        else:
+            matrix = RowMatrix(shape, lambda: (each for each, _ in self._difference_blocks(delta, None)), self.device)
+        base_norm = math.sqrt(base_squared)
+        return _Difference(matrix, meter.energy(), base_norm, base_norm * epsilon * ROUNDING_OF_EPSILON)
 
     def _difference_blocks(self, delta: Delta, whole: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Row blocks of tuned − base beside those of the base, float32; into `whole` if there is one."""
@@ -146,33 +167,31 @@ class Decomposer:
         for base, tuned in delta.blocks(BLOCK_BYTES):
             if len(base32) < len(base):
                 base32 = torch.empty(base.shape, device=self.device)
-                difference = torch.empty_like(base32)
-            into = difference[: len(base)] if whole is None else whole[row : row + len(base)]
-            reference = base32[: len(base)]
-            reference.copy_(base)
-            into.copy_(tuned).sub_(reference)
+                difference = torch.empty_like(base32) if whole is None else difference
+            update = difference[: len(base)] if whole is None else whole[row : row + len(base)]
+            reference = base32[: len(base)].copy_(base)
+            yield update.copy_(tuned).sub_(reference), reference
             row += len(base)
-            yield into, reference
 
-    def _workspace(self, rows: int, columns: int) -> Tensor:
-        if self._buffer.numel() < rows * columns:
-            self._buffer = torch.empty(rows * columns, device=self.device)
-        return self._buffer[: rows * columns].view(rows, columns)
+    def _workspace(self, shape: tuple[int, int]) -> Tensor:
+        size = shape[0] * shape[1]
+        if self._buffer.numel() < size:
+            self._buffer = torch.empty(size, device=self.device)
+        return self._buffer[:size].view(shape)
 
-    def _result(
-        self, site: Site, shape: tuple[int, int], svd: SVD, *, norm: float, base_norm: float | None
-    ) -> MatrixUpdate:
-        found = min(svd.signal, self.k)
-        directions = tuple(_directions(site, svd, found))
-        values = svd.S.double().cpu().numpy()
-        return MatrixUpdate(site, shape, norm, base_norm, values, found, svd.edge, directions)
+
+@dataclass(frozen=True, eq=False)
+class _Difference:
+    matrix: RowMatrix
+    energy: Energy
+    base_norm: float
+    rounding: float
 
 
 def _directions(site: Site, svd: SVD, count: int) -> Iterator[Direction]:
     if site.side is None:
         return
-    vectors = svd.U.T if site.side is Side.WRITES else svd.Vh
-    vectors = vectors[:count].cpu().numpy()
+    vectors = (svd.U.T if site.side is Side.WRITES else svd.Vh)[:count].cpu().numpy()
     for rank, vector in enumerate(vectors):
         sign = -1.0 if vector[np.abs(vector).argmax()] < 0 else 1.0
         unit = (vector * (sign / np.linalg.norm(vector.astype(np.float64)))).astype(np.float32)
@@ -181,4 +200,4 @@ def _directions(site: Site, svd: SVD, count: int) -> Iterator[Direction]:
 
 def _norm_of_base(delta: Delta) -> float:
     squares = (float(torch.linalg.vector_norm(base.float())) ** 2 for base, _ in delta.blocks(BLOCK_BYTES))
-    return float(sum(squares)) ** 0.5
+    return math.sqrt(sum(squares))

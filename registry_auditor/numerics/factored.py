@@ -30,7 +30,7 @@ def factored_svd(B: Float[Tensor, "m r"], A: Float[Tensor, "r n"]) -> SVD:
     signs = torch.where(largest < 0, -1.0, 1.0)
     U, V = U * signs, V * signs
     residual = _residual(B.float(), A.float(), U, S.float(), V)
-    signal = int((S > RELATIVE_ZERO * S[0]).sum()) if len(S) and float(S[0]) > 0 else 0
+    signal = int((RELATIVE_ZERO * S[0] < S).sum()) if len(S) and float(S[0]) > 0 else 0
     return SVD(U, S.float(), V.T, residual, signal, 0.0)
 
 

@@ -25,6 +25,9 @@ SPARSE_SHARE = 1 / 64
 OUTLIER_SHARE = 1e-3
 """One row (or column) in a thousand may stand out without counting as a feature of the noise: an edited unit."""
 
+GROUPS, SINGLED_OUT = 64, 16
+"""Rows of like variance are treated as one group, the strongest ones singly: they decide where the edge is."""
+
 RELATIVE_ZERO = 1e-6
 """Singular values below this share of the largest are float32 rounding."""
 
@@ -41,7 +44,8 @@ def signal_rank(
     Args:
         singular_values: descending, at least as many as are asked about.
         energy: of the whole matrix.
-        U: (m, k) left vectors, V: (n, k) right vectors of the same triplets.
+        U: (m, k) left vectors of the same triplets.
+        V: (n, k) right vectors.
         limit: consider only the first `limit` triplets.
 
     Source: Onatski 2010 and Kritchman & Nadler 2009 for the sequential test; the edge is `noise_edge`.
@@ -49,12 +53,13 @@ def signal_rank(
     candidates = len(singular_values) if limit is None else min(limit, len(singular_values))
     if _is_sparse(energy):
         return int((singular_values[:candidates] > RELATIVE_ZERO * singular_values[0]).sum()), 0.0
+    m, n = len(energy.rows), len(energy.columns)
+    taken = np.concatenate([[0.0], np.cumsum(singular_values**2)])
     for j in range(candidates, 0, -1):
         sigma = float(singular_values[j - 1])
-        rows, columns = _remainder(energy, singular_values[: j - 1], U, V)
-        if sigma <= iid_edge(float(rows.sum()), len(rows), len(columns)):  # a lower bound of the edge, and cheap
-            continue
-        if sigma > noise_edge(rows, columns):
+        left = max(energy.total - float(taken[j - 1]), 0.0) / _freedom(m, n, j - 1)
+        # The cheap test first: an edge for equal variances is the lowest there can be.
+        if sigma > iid_edge(left, m, n) and sigma > noise_edge(*_remainder(energy, singular_values[: j - 1], U, V)):
             break
     else:
         j = 0
@@ -83,15 +88,15 @@ def noise_edge(rows: Profile, columns: Profile) -> float:
     total = float(rows.sum())
     if total <= 0.0 or not math.isfinite(total):
         return 0.0
-    r, c = _profile(rows, n), _profile(columns, m)
+    (r, of_r), (c, of_c) = _profile(rows, n), _profile(columns, m)
     tau_squared = total / (m * n)
-    fractions = np.linspace(0.02, 0.98, 49)
-    weights = fractions / c.max()
-    z = [_right_of_spectrum(r, float(f), float((c / (1 - c * f)).sum())) for f in weights]
-    best = int(np.argmin(z))
+    f = np.linspace(0.02, 0.98, 49) / c.max()
+    a = (of_c * c / (1 - np.outer(f, c))).sum(1)
+    z = _right_of_spectrum(r, of_r, f, a)
+    best = int(z.argmin())
     # A parabola through the three points around the minimum: 49 points alone overstate the edge by up to 0.1 %.
-    smallest = min(z) if best in (0, len(z) - 1) else _parabola_minimum(*z[best - 1 : best + 2])
-    return math.sqrt(tau_squared * smallest) * _margin(m, n)
+    smallest = z[best] if best in (0, len(z) - 1) else _parabola_minimum(*z[best - 1 : best + 2])
+    return math.sqrt(tau_squared * float(smallest)) * _margin(m, n)
 
 
 def _is_sparse(energy: Energy) -> bool:
@@ -104,9 +109,13 @@ def _remainder(energy: Energy, S: Profile, U: Profile, V: Profile) -> tuple[Prof
     j = len(S)
     rows = np.maximum(energy.rows.numpy() - (U[:, :j] ** 2) @ S**2, 0.0)
     columns = np.maximum(energy.columns.numpy() - (V[:, :j] ** 2) @ S**2, 0.0)
-    m, n = len(rows), len(columns)
-    left = max(m - j, 1) * max(n - j, 1)
-    return rows * (m * n / left), columns * (m * n / left)
+    scale = 1 / _freedom(len(rows), len(columns), j)
+    return rows * scale, columns * scale
+
+
+def _freedom(m: int, n: int, taken: int) -> float:
+    """The share of an m × n matrix's degrees of freedom that noise has once `taken` triplets are out."""
+    return max(m - taken, 1) * max(n - taken, 1) / (m * n)
 
 
 def _margin(m: int, n: int) -> float:
@@ -117,26 +126,44 @@ def _margin(m: int, n: int) -> float:
     return math.sqrt(1 + TRACY_WIDOM_TAIL * sigma / mu)
 
 
-def _profile(squared_norms: Profile, entries: int) -> Profile:
-    """Relative variances with mean near 1: outliers capped, and shrunk by what sampling alone would scatter."""
-    cap = np.sort(squared_norms)[-1 - int(OUTLIER_SHARE * len(squared_norms))]
-    clipped = np.minimum(squared_norms, cap)
+def _profile(squared_norms: Profile, entries: int) -> tuple[Profile, Profile]:
+    """Relative variances with mean near 1, and how many rows have each.
+
+    Outliers are capped, the scatter that sampling alone would cause is shrunk away, and all but the largest are put
+    into groups of neighbours.
+    """
+    ordered = np.sort(squared_norms)
+    clipped = np.minimum(ordered, ordered[-1 - int(OUTLIER_SHARE * len(ordered))])
     profile = clipped / max(clipped.mean(), np.finfo(float).tiny)
     sampled = 2.0 / entries  # the variance of a χ² mean of Gaussian entries
     observed = float(profile.var())
     keep = max(0.0, 1.0 - sampled / observed) if observed > 0 else 0.0
-    return np.asarray(1.0 + (profile - 1.0) * math.sqrt(keep))
+    starts = _groups(len(profile))
+    sizes = np.diff(starts, append=len(profile)).astype(np.float64)
+    means = np.add.reduceat(profile, starts) / sizes
+    return 1.0 + (means - 1.0) * math.sqrt(keep), sizes
 
 
-def _right_of_spectrum(r: Profile, f: float, a: float) -> float:
-    """The z beyond r_max a that solves f = Σ r_i / (z − r_i a), by Newton's method from the left, where it is convex."""
-    z = float(r.max()) * a + float(r.max()) / f  # the largest term alone already reaches f here
+def _groups(count: int) -> npt.NDArray[np.int64]:
+    """Where each group of neighbours begins among `count` sorted values; the largest values stand alone."""
+    if count <= GROUPS:
+        return np.arange(count)
+    edges = np.linspace(0, count - SINGLED_OUT, GROUPS - SINGLED_OUT, endpoint=False).astype(np.int64)
+    return np.concatenate([edges, np.arange(count - SINGLED_OUT, count)])
+
+
+def _right_of_spectrum(r: Profile, of_r: Profile, f: Profile, a: Profile) -> Profile:
+    """For each pair of f and a, the z beyond max(r) a that solves f = Σ r_i / (z − r_i a).
+
+    Newton's method from the left, where the sum is convex in z: it never overshoots.
+    """
+    z = r[-1] * a + r[-1] / f  # the largest term alone already reaches f here
     for _ in range(60):
-        terms = r / (z - r * a)
-        excess = float(terms.sum()) - f
-        step = excess / float((terms / (z - r * a)).sum())
-        z += step
-        if abs(step) <= 1e-10 * z:
+        gaps = z[:, None] - np.outer(a, r)
+        terms = of_r * r / gaps
+        step = (terms.sum(1) - f) / (terms / gaps).sum(1)
+        z = z + step
+        if bool((np.abs(step) <= 1e-10 * z).all()):
             break
     return z
 

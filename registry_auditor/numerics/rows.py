@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class RowMatrix:
@@ -21,7 +23,7 @@ class RowMatrix:
     shape: tuple[int, int]
     blocks: Callable[[], Iterator[Tensor]]
     """Consecutive float32 row blocks, the same ones at every call. A block is valid until the next is drawn."""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     """Where the blocks are, and every product with them."""
 
     @classmethod

@@ -37,6 +37,10 @@ class SVD:
     edge: float
     """The largest singular value that noise of this matrix's row and column energies would have."""
 
+    def transposed(self) -> SVD:
+        """The same triplets of the transpose."""
+        return SVD(self.Vh.T, self.S, self.U.T, self.residual, self.signal, self.edge)
+
     def leading(self, k: int) -> SVD:
         """The first `k` triplets of these."""
         return SVD(self.U[:, :k], self.S[:k], self.Vh[:k], self.residual[:k], min(self.signal, k), self.edge)
@@ -55,7 +59,8 @@ def truncated_svd(
     Block Golub–Kahan iteration with a randomised start and full reorthogonalisation: each block costs one product with
     the matrix and one with its transpose, and the product that extends the basis also measures the residual. Triplets
     below the noise edge are returned as they come: nothing depends on them, and noise has no gap to converge by.
-    Deterministic for a seed and a number of threads; the largest-magnitude entry of every u is positive. Computed in float32, small projected problems in float64.
+    Deterministic for a seed and a number of threads; the largest-magnitude entry of every u is positive. Computed in
+    float32, small projected problems in float64.
 
     Falls back to the full decomposition when the matrix is so small, or its spectrum so flat, that this is quicker.
     Memory: that of the matrix, and MAX_BLOCKS · (k + OVERSAMPLING) · (m + n) floats.
@@ -79,10 +84,8 @@ def truncated_svd(
     return _full(matrix, k, energy) if found is None else found
 
 
-def _block_krylov(  # noqa: PLR0913 - the state of one iteration, used once
-    matrix: RowMatrix, width: int, k: int, energy: Energy, tolerance: float, seed: int
-) -> SVD | None:
-    m, n = matrix.shape
+def _block_krylov(matrix: RowMatrix, width: int, k: int, energy: Energy, tolerance: float, seed: int) -> SVD | None:
+    n = matrix.shape[1]
     start = torch.randn(n, width, generator=torch.Generator().manual_seed(seed))  # one start for all devices
     image = matrix.times(start.to(matrix.device))
     Q, B = image[:, :0], start.to(matrix.device)[:, :0]

@@ -1,0 +1,103 @@
+"""Settings: command line over environment over auditor.toml over defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_config_path, user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from registry_auditor.domain import Severity
+from registry_auditor.errors import UsageError
+
+APP = "registry-auditor"
+PREFIX = "REGISTRY_AUDITOR_"
+FILE = "auditor.toml"
+
+
+def default_db() -> str:
+    """An SQLite file in the user's data folder."""
+    return f"sqlite:///{user_data_path(APP, appauthor=False) / 'auditor.db'}"
+
+
+def settings_file() -> Path | None:
+    """The settings file in force: $REGISTRY_AUDITOR_CONFIG, ./auditor.toml, or the one in the user's config folder."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise UsageError(f"{PREFIX}CONFIG names {named}, which is no file; run: registry-auditor config init")
+        return Path(named)
+    candidates = (Path(FILE), user_config_path(APP, appauthor=False) / FILE)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+class Settings(BaseSettings):
+    """Every setting, each with its default; `description` is what `config init` writes and the documentation shows."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
+
+    db: str = Field(default_factory=default_db, description="Database of audits: any SQLAlchemy URL.")
+    banks: str | None = Field(
+        None, description="Folder or fsspec URL of bank files; by default `banks/` beside an SQLite database."
+    )
+    cache: Path = Field(
+        default_factory=lambda: user_data_path(APP, appauthor=False) / "cache",
+        description="Folder for what can be made again, such as the networks of `demo`.",
+    )
+    device: str = Field(
+        "auto", description="`auto` (a GPU if there is one), `cpu`, or a torch device such as `cuda:1`."
+    )
+    fail_on: Severity = Field(Severity.HIGH, description="Lowest severity of a finding that fails an audit.")
+    allow_incomplete: bool = Field(False, description="Whether an incomplete audit exits with 0 instead of 3.")
+    timeout_s: float | None = Field(None, gt=0, description="Seconds that one analyzer may take on one model.")
+    select: list[str] = Field(default_factory=list, description="Analyzers to run; all that are installed if empty.")
+    analyzers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Parameters, one table an analyzer; see `registry-auditor analyzers schema`."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values, then the environment, then the settings file."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+        return sources["init_settings"], sources["env_settings"], file
+
+
+def load(**given: Any) -> Settings:
+    """The settings in force; values in `given` that are not None come first.
+
+    Raises:
+        UsageError: for an unknown key or a value that does not fit; it names the key and the nearest known one.
+    """
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise UsageError("; ".join(_problem(each) for each in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{settings_file()}: {error}") from None
+
+
+def origins(settings: Settings) -> dict[str, str]:
+    """For every setting, where its value comes from: `environment`, the settings file, or `default`."""
+    file = settings_file()
+    from_file = tomllib.loads(file.read_text()) if file else {}
+    origin = {}
+    for key in type(settings).model_fields:
+        in_environment = any(name.startswith(f"{PREFIX}{key.upper()}") for name in os.environ)
+        origin[key] = "environment" if in_environment else str(file) if key in from_file else "default"
+    return origin
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"setting {key}: {error['msg']}"
+    near = get_close_matches(key, list(Settings.model_fields), n=1)
+    known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Settings.model_fields)}"
+    return f"unknown setting {key!r}; {known}"

@@ -1,0 +1,55 @@
+"""From what a person types, or a card claims, to one immutable revision; and from there to weights."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from registry_auditor.domain import ModelRef
+from registry_auditor.errors import RegistryError, UsageError
+from registry_auditor.registries import folder, hub
+from registry_auditor.registries.claims import Claim
+from registry_auditor.weights import Snapshot
+
+OPENERS = {"dir": folder.open_model, "hf": hub.open_model}
+
+
+def resolve(target: str) -> ModelRef:
+    """The revision that `target` means now: a folder, `dir:FOLDER` or `hf:org/name[@revision]`.
+
+    Raises:
+        UsageError: for a registry that is not known.
+        RegistryError: if the registry has no such model, or cannot be reached.
+    """
+    scheme, colon, rest = target.partition(":")
+    if not colon or len(scheme) == 1 or Path(target).is_dir():  # C:\models is a path too
+        return folder.resolve(target)
+    if scheme == "dir":
+        return folder.resolve(rest)
+    if scheme == "hf":
+        name, _, revision = rest.removeprefix("//").partition("@")
+        return hub.resolve(name, revision or None)
+    raise UsageError(f"{target}: unknown registry {scheme!r}; pass a folder or hf:org/name[@revision]")
+
+
+def open_model(ref: ModelRef) -> AbstractContextManager[Snapshot]:
+    """The weights of a resolved `ref`, open until the context ends."""
+    return OPENERS[ref.registry](ref)
+
+
+def resolve_claim(model: ModelRef, claim: Claim) -> ModelRef:
+    """The base that `model` claims to have: a folder beside it, a folder of that path, or a model of the Hub.
+
+    Raises RegistryError if it is nowhere to be found; the message says to pass --base.
+    """
+    if model.registry == "dir":
+        path = Path(model.name)
+        found = folder.sibling(path, claim.name)
+        if found is not None:
+            return folder.resolve(str(found))
+        if Path(claim.name).is_absolute() and Path(claim.name).is_dir() and Path(claim.name).resolve() != path:
+            return folder.resolve(claim.name)
+    try:
+        return hub.resolve(claim.name, None)
+    except RegistryError as error:
+        raise RegistryError(f"the {claim.source} names {claim.name} as base: {error}; or pass --base") from error
