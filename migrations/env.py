@@ -3,7 +3,7 @@
 from alembic import context
 
 from registry_auditor.errors import UsageError
-from registry_auditor.store.engine import connect, parse
+from registry_auditor.store.engine import WRITES, connect, parse
 from registry_auditor.store.schema import VERSION_TABLE
 from registry_auditor.store.tables import Tables
 
@@ -35,6 +35,6 @@ else:
     if "db" not in arguments:
         raise UsageError("which database? alembic -x db=sqlite:///dev.db …")
     engine = connect(parse(arguments["db"]))
-    with engine.execution_options(writes=True).begin() as connection:
+    with engine.execution_options(**WRITES).begin() as connection:
         migrate(connection)
     engine.dispose()

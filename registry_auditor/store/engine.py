@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.store.columns import to_json
 
+WRITES = {"begin": "BEGIN IMMEDIATE"}
+"""Execution options of a connection that writes; PostgreSQL does not care."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for the one before it; a run is saved in well under a second."""
 CONNECT_TIMEOUT_S = 10
@@ -100,8 +102,8 @@ def _sqlite_connected(connection: sqlite3.Connection, _record: object) -> None:
 def _sqlite_begins(connection: Connection) -> None:
     # A transaction that reads first and writes later cannot wait for another writer, it fails: so a
     # writer takes the lock at its beginning, where the busy timeout applies.
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if begin := connection.get_execution_options().get("begin", "BEGIN"):
+        connection.exec_driver_sql(begin)
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 
     On SQLite one at a time, the others wait. Raises StoreError with cause and remedy.
     """
-    with failures_of(engine.url), Session(engine.execution_options(writes=True)) as session, session.begin():
+    with failures_of(engine.url), Session(engine.execution_options(**WRITES)) as session, session.begin():
         yield session
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, column, func, inspect, select, table
-from sqlalchemy.exc import OperationalError
 
 from registry_auditor.errors import SchemaMismatch, StoreError
-from registry_auditor.store.engine import connect, failures_of, parse, shown, sqlite_file
+from registry_auditor.store.engine import WRITES, connect, failures_of, parse, shown, sqlite_file
 from registry_auditor.store.tables import Tables
 
 MIGRATIONS = files("registry_auditor.migrations")
@@ -111,7 +109,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with _connected(address) as engine, failures_of(address):
         _use_wal(engine)
-        with engine.execution_options(writes=True).begin() as connection:
+        with engine.execution_options(**WRITES).begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             before = _compare(connection)
@@ -162,10 +160,6 @@ def _prepare_folder(file: Path, address: URL) -> None:
 def _use_wal(engine: Engine) -> None:
     """Let readers of an SQLite file read while somebody writes; the file remembers it."""
     if engine.dialect.name == "sqlite":
-        connection = engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA journal_mode=WAL")
-        except sqlite3.Error as error:
-            raise OperationalError("PRAGMA journal_mode=WAL", None, error) from error
-        finally:
-            connection.close()
+        # begin="": SQLite cannot change it within a transaction
+        with engine.execution_options(begin="").connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from registry_auditor.domain import AuditState, BaseSource, RunStatus, Severity, Side, Verdict
@@ -29,6 +29,7 @@ class Tables(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: PlainText,
+        float: Double,
         datetime: UtcDateTime,
         Object: json_document,
         List: json_document,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from registry_auditor.domain import Job, Run
 from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.store import Store, check, upgrade
-from registry_auditor.store.engine import connect, failures_of, parse, shown
+from registry_auditor.store.engine import WRITES, connect, failures_of, parse, shown
 
 JobMaker = Callable[..., Job]
 
@@ -75,8 +75,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_database_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="unable to open database file; make sure that the folder exists"):
-        check(f"sqlite:///{tmp_path}")
+    for way in every_way_in(f"sqlite:///{tmp_path}"):
+        with pytest.raises(StoreError, match="unable to open database file; make sure that the folder exists"):
+            way()
 
 
 def test_a_server_that_is_down_is_told_without_the_password() -> None:
@@ -170,7 +171,7 @@ with Store.open(url, banks=banks) as store:
 
 def test_readers_do_not_wait_for_a_writer(store: Store, url: str, job: JobMaker) -> None:
     engine = connect(parse(url))
-    with engine.execution_options(writes=True).begin() as connection:
+    with engine.execution_options(**WRITES).begin() as connection:
         connection.execute(sa.text("UPDATE audits SET claims = 0"))
         assert store.audits().items == ()
     engine.dispose()

@@ -79,6 +79,19 @@ def test_open_makes_the_folder_of_a_database(tmp_path: Path) -> None:
         assert (tmp_path / "not/yet/audits.db").exists()
 
 
+def test_an_sqlite_file_is_in_wal_mode(sqlite_url: str) -> None:
+    engine = connect(parse(sqlite_url))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    engine.dispose()
+
+
+def test_the_store_is_imported_without_torch(process: Callable[..., object]) -> None:
+    script = "import registry_auditor.store\nprint({'torch', 'transformers', 'alembic'} & set(sys.modules))"
+    assert process(script).output() == "set()\n"
+
+
 def test_open_for_reading_makes_nothing(empty_url: str, banks: str, tmp_path: Path) -> None:
     with pytest.raises(SchemaMismatch, match="run: registry-auditor db upgrade --db"):
         Store.open(empty_url, banks=banks)
