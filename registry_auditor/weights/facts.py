@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_SIZE = 2**24
@@ -48,6 +49,24 @@ class Facts:
     def conv1d(self) -> bool:
         """Whether linear layers are stored as (d_in, d_out)."""
         return self.model_type in CONV1D_TYPES
+
+
+_TELLING_NAMES: tuple[tuple[re.Pattern[str], int, str], ...] = (
+    (re.compile(r"(?:^|\.)gpt_neox\..*query_key_value\.weight$"), 0, "gpt_neox"),
+    (re.compile(r"(?:^|\.)h\.\d+\.attn\.c_attn\.weight$"), 1, "gpt2"),
+)
+"""Names that only one architecture uses, and along which axis its fused projection is three times as long."""
+
+
+def completed(known: Facts, shapes: Mapping[str, tuple[int, ...]]) -> Facts:
+    """`known` with the architecture that the tensors give away, if the configuration does not name one."""
+    if known.model_type:
+        return known
+    for name, shape in shapes.items():
+        for pattern, axis, model_type in _TELLING_NAMES:
+            if pattern.search(name) and len(shape) == 2 and shape[axis] == 3 * shape[1 - axis]:
+                return replace(known, model_type=model_type)
+    return known
 
 
 def facts(config: Mapping[str, Any]) -> Facts:

@@ -61,6 +61,11 @@ def read_header(file: BinaryIO, path: Path, file_bytes: int) -> dict[str, Entry]
     return {entry.name: entry for entry in entries}
 
 
+def is_usable_name(name: str) -> bool:
+    """Whether a tensor may be called that: short, and nothing in it moves a terminal's cursor."""
+    return len(name) <= MAX_NAME_LENGTH and name.isprintable()
+
+
 def _position(entry: Entry) -> tuple[int, int]:
     return entry.start, entry.n_bytes
 
@@ -85,7 +90,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _entry(name: str, fields: Any, path: Path, data_start: int) -> Entry:
-    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if not is_usable_name(name):
         raise WeightsError(f"{path.name}: {name[:80]!r} is no usable tensor name; do not load this file")
     where = f"{path.name}: {name}"
     if not isinstance(fields, dict) or not {"dtype", "shape", "data_offsets"} <= fields.keys():

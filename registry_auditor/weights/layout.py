@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -52,9 +53,15 @@ def matrices(raws: Iterable[Raw], known: Facts) -> tuple[dict[str, Matrix], list
                 continue
             places[raw.name] = place
             found.extend(matrix for piece in pieces for matrix in _divided(piece, known))
-    found = list(_with_norms(found, places, known))
+    found = list(_with_norms(_with_own_keys(found), places, known))
     found.sort(key=lambda matrix: order(matrix.site))
     return {matrix.site.tensor: matrix for matrix in found}, gaps
+
+
+def _with_own_keys(found: list[Matrix]) -> list[Matrix]:
+    """Tensors that differ in their wrappers only are different tensors if both are in one snapshot."""
+    counts = Counter(matrix.key for matrix in found)
+    return [replace(matrix, key=matrix.site.tensor) if counts[matrix.key] > 1 else matrix for matrix in found]
 
 
 def _unreadable(raw: Raw) -> str | None:
@@ -62,6 +69,8 @@ def _unreadable(raw: Raw) -> str | None:
         return "its number type is not read; convert it to bfloat16 and audit that"
     if not raw.dtype.is_floating_point:
         return f"holds {str(raw.dtype).removeprefix('torch.')} values in no quantisation format that is known here"
+    if "[" in raw.name:
+        return "has a bracket in its name, which is how parts of fused tensors are called; rename it"
     return "is empty" if math.prod(raw.shape) == 0 else None
 
 
@@ -109,6 +118,12 @@ def cuts(place: Place, known: Facts, n_lines: int, axis: int) -> list[tuple[str,
     return result
 
 
+def _is_on_the_stream(piece: _Piece, known: Facts) -> bool:
+    """ALBERT and OPT-350m embed into a narrower space, and project that into the stream."""
+    vocabulary = piece.place.role in _EMBEDDINGS or piece.place.role == "unembed"
+    return not vocabulary or known.d_model is None or piece.rows.shape[1] == known.d_model
+
+
 def key_of(place: Place, suffix: str = "") -> str:
     """What is equal in two snapshots for the same matrix: stacked in one and apart in the other, an expert is one."""
     if place.expert is not None:
@@ -118,7 +133,8 @@ def key_of(place: Place, suffix: str = "") -> str:
 
 def _matrix(piece: _Piece, known: Facts) -> Matrix:
     place = piece.place
-    site = Site(piece.name + piece.suffix, place.layer, place.role, place.side)
+    side = place.side if _is_on_the_stream(piece, known) else None
+    site = Site(piece.name + piece.suffix, place.layer, place.role, side)
     one_plus = known.model_type in ONE_PLUS_GAIN_TYPES and place.role in {"norm", "final_norm"}
     return Matrix(site, piece.rows, key_of(place, piece.suffix), piece.transposed, offset=1.0 if one_plus else 0.0)
 

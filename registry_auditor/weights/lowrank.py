@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from registry_auditor.errors import TensorError
-from registry_auditor.weights.matrix import whole
+from registry_auditor.weights.matrix import is_finite, whole
 from registry_auditor.weights.rows import Cut, Rows, row_ranges
 
 
@@ -51,7 +51,7 @@ class LowRank:
     def factors(self) -> tuple[Float[Tensor, "d_out r"], Float[Tensor, "r d_in"]]:
         """B, with the scale folded in, and A, in float32. Raises TensorError for NaN or infinite values."""
         b, a = self._taken(self.stored_b).mul_(self.scale), whole(self.stored_a)
-        if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+        if not is_finite(a) or not is_finite(b):
             raise TensorError(self.name, "the adapter holds NaN or infinite values")
         return b, a
 

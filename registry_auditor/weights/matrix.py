@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,8 +55,14 @@ def whole(stored: Rows) -> Float[Tensor, "rows columns"]:
     """All of `stored` in float32, block by block, in memory of its own."""
     values = torch.empty(stored.shape, dtype=torch.float32)
     for start, stop in row_ranges(stored):
-        values[start:stop] = stored.rows(start, stop)
+        values[start:stop].copy_(stored.rows(start, stop))
     return values
+
+
+def is_finite(values: Float[Tensor, "rows columns"]) -> bool:
+    """Whether no entry is NaN or infinite; one pass, no copy."""
+    low, high = torch.aminmax(values)  # both are NaN if any entry is
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def oriented(values: Float[Tensor, "rows columns"], *, transposed: bool) -> Float[Tensor, "d_out d_in"]:

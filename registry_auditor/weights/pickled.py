@@ -18,6 +18,7 @@ from torch import Tensor
 
 from registry_auditor.errors import TensorError, WeightsError
 from registry_auditor.weights.checkpoint import Raw
+from registry_auditor.weights.header import is_usable_name
 from registry_auditor.weights.rows import Rows
 
 MAX_FILE_BYTES = 64 * 2**30
@@ -115,7 +116,10 @@ def _state(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict):
         raise WeightsError(f"{path.name}: holds {type(content).__name__} rather than named tensors; do not load it")
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if unusable := next((name for name in state if not is_usable_name(name)), None):
+        raise WeightsError(f"{path.name}: {unusable[:80]!r} is no usable tensor name; do not load this file")
+    return state
 
 
 def _check_archive(path: Path, file_bytes: int) -> None:

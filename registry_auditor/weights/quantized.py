@@ -19,7 +19,7 @@ from registry_auditor.weights.rows import Rows
 
 _DEQUANTISE = "load it with transformers, call dequantize() and save_pretrained, and audit that"
 METHODS: Mapping[str, tuple[str, str]] = {
-    "gptq": ("GPTQ", _DEQUANTISE),
+    "gptq": ("GPTQ or AWQ", _DEQUANTISE),
     "awq": ("AWQ", _DEQUANTISE),
     "bitsandbytes": ("bitsandbytes", _DEQUANTISE),
     "compressed-tensors": (
@@ -32,15 +32,25 @@ METHODS: Mapping[str, tuple[str, str]] = {
 }
 """How the formats are called, and what turns them into something that can be audited."""
 
-_MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(.+)\.(?:qweight|qzeros|scales|g_idx)$"), "gptq"),
-    (re.compile(r"(.+)\.weight\.(?:absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)$"), "bitsandbytes"),
-    (re.compile(r"(.+)\.(?:SCB|CB|weight_format|weight\.SCB)$"), "bitsandbytes"),
-    (re.compile(r"(.+)\.weight_(?:packed|shape|zero_point|g_idx|global_scale)$"), "compressed-tensors"),
-    (re.compile(r"(.+)_(?:blocks|scales)$"), "mxfp4"),
-    (re.compile(r"(.+)\.(?:W_q|meta)$"), "hqq"),
-    (re.compile(r"(.+)\.weight\._(?:data|scale|shift)$"), "quanto"),
+_MARKS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (method, re.compile(rf"(.+){mark}$"), re.compile(rf"(.+){parts}$"))
+    for method, mark, parts in (
+        ("gptq", r"\.qweight", r"\.(?:qweight|qzeros|scales|g_idx)"),
+        (
+            "bitsandbytes",
+            r"\.weight\.(?:absmax|quant_state\..+)",
+            r"\.weight(?:\.(?:\w*absmax|\w*quant_map|quant_state\..+))?",
+        ),
+        ("bitsandbytes", r"\.(?:weight\.)?SCB", r"\.(?:weight\.)?(?:SCB|CB|weight|weight_format)"),
+        ("compressed-tensors", r"\.weight_packed", r"\.weight_(?:packed|scale|shape|zero_point|g_idx|global_scale)"),
+        ("mxfp4", r"_blocks", r"_(?:blocks|scales)"),
+        ("hqq", r"\.W_q", r"\.(?:W_q|meta)"),
+        ("quanto", r"\.weight\._data", r"\.weight\._(?:data|scale|shift)"),
+    )
 )
+"""For each method: what gives a module away, and what belongs to such a module."""
+_Module = tuple[str, str, re.Pattern[str]]
+"""Of a quantised module: the title of its method, what to do about it, and the names of its parts."""
 _FP8 = frozenset({torch.float8_e4m3fn, torch.float8_e5m2})
 _SCALE_SUFFIXES = ("_scale_inv", "_scale")
 DEFAULT_BLOCK = (128, 128)
@@ -52,46 +62,44 @@ def readable(raws: Mapping[str, Raw], config: Mapping[str, Any]) -> tuple[dict[s
     modules = _quantised_modules(raws, config)
     found: dict[str, Raw] = {}
     used: set[str] = set()
-    gaps = [Gap(name, f"is quantised with {title}: {remedy}") for name, (title, remedy) in modules.items()]
+    gaps = [Gap(name, f"is quantised with {title}: {remedy}") for name, (title, remedy, _) in modules.items()]
     for name, raw in raws.items():
-        module = _module(name)
-        if module in modules:
-            if name.endswith(".bias") and raw.dtype is not None and raw.dtype.is_floating_point:
-                found[name] = raw
+        if _belongs(name, modules):
             continue
         scale = next((raws[name + suffix] for suffix in _SCALE_SUFFIXES if name + suffix in raws), None)
-        if scale is None:
-            found[name] = raw
-            continue
-        used.add(scale.name)
-        if why := _unusable(raw, scale):
+        why = _unusable(raw, scale, config)
+        if scale is not None:
+            used.add(scale.name)
+        if why:
             gaps.append(Gap(name, why))
         else:
-            found[name] = ScaledTensor(raw, scale, _block(config))
+            found[name] = raw if scale is None else ScaledTensor(raw, scale, _block(config))
     return {name: raw for name, raw in found.items() if name not in used}, gaps
 
 
-def _module(name: str) -> str:
-    for pattern, _ in _MARKS:
-        if match := pattern.match(name):
-            return match[1]
-    return name.removesuffix(".weight").removesuffix(".bias").removesuffix(".weight_scale")
-
-
-def _quantised_modules(raws: Mapping[str, Raw], config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def _quantised_modules(
+    raws: Mapping[str, Raw], config: Mapping[str, Any]
+) -> dict[str, tuple[str, str, re.Pattern[str]]]:
     declared = config.get("quantization_config")
     method = declared.get("quant_method") if isinstance(declared, Mapping) else None
-    modules: dict[str, tuple[str, str]] = {}
-    for name in raws:
-        for pattern, guess in _MARKS:
-            if match := pattern.match(name):
-                known = METHODS.get(method) if isinstance(method, str) else None
-                modules[match[1]] = known or METHODS[guess]
-                break
-    return modules
+    known = METHODS.get(method) if isinstance(method, str) else None
+    return {
+        match[1]: (*(known or METHODS[guess]), parts)
+        for name in raws
+        for guess, mark, parts in _MARKS
+        if (match := mark.match(name))
+    }
 
 
-def _unusable(raw: Raw, scale: Raw) -> str | None:
+def _belongs(name: str, modules: Mapping[str, _Module]) -> bool:
+    matches = (parts.match(name) for _, _, parts in _MARKS)
+    return any(match is not None and match[1] in modules and modules[match[1]][2] is match.re for match in matches)
+
+
+def _unusable(raw: Raw, scale: Raw | None, config: Mapping[str, Any]) -> str | None:
+    if scale is None:
+        lost = raw.dtype in _FP8 and config.get("quantization_config")
+        return "is fp8 without the scales that belong to it; download the model again" if lost else None
     if raw.dtype not in _FP8:
         return f"is quantised with {METHODS['compressed-tensors'][0]}: {METHODS['compressed-tensors'][1]}"
     if scale.dtype is None or not scale.dtype.is_floating_point:

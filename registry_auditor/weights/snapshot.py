@@ -13,7 +13,7 @@ from registry_auditor.errors import WeightsError
 from registry_auditor.weights import layout, quantized
 from registry_auditor.weights.adapter import Adapter, read_adapter
 from registry_auditor.weights.checkpoint import Raw
-from registry_auditor.weights.facts import Facts, facts
+from registry_auditor.weights.facts import Facts, completed, facts
 from registry_auditor.weights.files import is_adapter, raw_tensors
 from registry_auditor.weights.folder import read_object
 from registry_auditor.weights.matrix import Matrix
@@ -66,11 +66,11 @@ def open_snapshot(path: Path) -> Iterator[Snapshot]:
 
 def _opened(path: Path, stack: ExitStack) -> Snapshot:
     config = read_object(path, "config.json") or {}
-    known = facts(config)
     raws, gaps = raw_tensors(path, stack)
     if is_adapter(path):
         return _opened_adapter(path, config, raws, gaps)
     usable, quantised = quantized.readable(raws, config)
+    known = completed(facts(config), {name: raw.shape for name, raw in usable.items()})
     found, unread = layout.matrices(usable.values(), known)
     return Snapshot(path, config, known, found, (*gaps, *quantised, *unread))
 

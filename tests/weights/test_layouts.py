@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from registry_auditor.domain import Side
+from registry_auditor.domain import Side, Site
 from registry_auditor.weights import Matrix, Snapshot, open_snapshot
 from registry_auditor.weights.rows import CutRows
 
@@ -25,6 +26,7 @@ MLA: dict[str, Any] = {
 }  # fmt: skip
 STABLE = {**KV, "partial_rotary_factor": 0.5}
 EXPERTS = {**KV, "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
+LLAMA4 = {**HEADS, "num_local_experts": 3, "intermediate_size": 8, "intermediate_size_mlp": 8, "moe_layers": [0, 1]}
 DENSE: dict[str, dict[str, Any]] = {
     "llama": {**HEADS, "attention_bias": True, "mlp_bias": True},
     "mistral": HEADS,
@@ -59,6 +61,8 @@ SPARSE: dict[str, dict[str, Any]] = {
     "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 7},
     "qwen3_moe": EXPERTS,
     "deepseek_v3": MLA,
+    "gpt_oss": {**HEADS, "num_local_experts": 3, "num_experts_per_tok": 2, "intermediate_size": 8},
+    "llama4_text": LLAMA4,
 }
 FUSED = ("phi3", "gpt2", "gpt_neox", "gpt_bigcode", "gpt_bigcode:per-head")
 OTHERS: dict[str, dict[str, Any]] = {"rwkv": {"attention_hidden_size": 36}, "bert": {}}
@@ -169,10 +173,12 @@ def test_experts_write_only_where_our_writers_can(name: str, stacked: bool, case
     layer = case.layer(1)
     writers = [matrix for matrix in case.writers(1) if matrix.site.role == "mlp.down"]
     assert len(writers) >= 3
-    change = case.trace.outputs[f"{layer}.mlp"][0].double()
-    assert outside(change, torch.cat([matrix.read() for matrix in writers], dim=1)) < 1e-5
-    readers = [matrix for matrix in case.snapshot.matrices.values() if matrix.site.layer == 1]
-    wrong = [matrix.read().T for matrix in readers if matrix.site.role == "mlp.gate"]
+    block = "feed_forward" if name == "llama4_text" else "mlp"
+    change = case.trace.outputs[f"{layer}.{block}"].reshape(-1, 48).double()
+    others = [matrix for matrix in case.snapshot.matrices.values() if matrix.site.layer == 1]
+    biases = [matrix.read().T for matrix in others if matrix.site.tensor.endswith("down_proj_bias")]
+    assert outside(change, torch.cat([*(matrix.read() for matrix in writers), *biases], dim=1)) < 1e-5
+    wrong = [matrix.read().T for matrix in others if matrix.site.role == "mlp.gate"]
     assert outside(change, torch.cat(wrong, dim=1)) > 0.1
     for matrix in writers:
         if not stacked or "shared" in matrix.site.tensor:
@@ -311,6 +317,26 @@ def test_the_writers_of_bert_are_added_before_its_norms(case_of: Callable[..., C
             norm = module_of(matrix.site.tensor).replace("dense", "LayerNorm")
             assert_close(stream + case.added(matrix), case.trace.inputs[norm])
             stream = case.trace.outputs[norm]
+
+
+def test_an_architecture_without_a_name_is_recognised_by_its_tensors(
+    case_of: Callable[..., Case], tmp_path: Path
+) -> None:
+    for name in ("gpt2", "llama", "gpt_neox", "opt"):
+        named = case_of(name).snapshot
+        (tmp_path / "model.safetensors").write_bytes((named.path / "model.safetensors").read_bytes())
+        nameless = {key: value for key, value in named.config.items() if key != "model_type"}
+        (tmp_path / "config.json").write_text(json.dumps(nameless))
+        with open_snapshot(tmp_path) as snapshot:
+            assert sites(snapshot) == sites(named)
+        (tmp_path / "config.json").unlink()
+        with open_snapshot(tmp_path) as snapshot:
+            assert sites(snapshot).keys() == sites(named).keys() or name == "gpt_neox"  # it needs the number of heads
+            assert {site.role for site in sites(snapshot)} >= {"attn.o", "mlp.down", "embed", "final_norm"}
+
+
+def sites(snapshot: Snapshot) -> dict[Site, tuple[tuple[int, int], str | None]]:
+    return {matrix.site: (matrix.shape, matrix.norm) for matrix in snapshot.matrices.values()}
 
 
 def test_gemma_gains_are_read_as_the_network_applies_them(case_of: Callable[..., Case]) -> None:

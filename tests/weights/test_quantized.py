@@ -123,7 +123,7 @@ FORMATS: dict[str, tuple[dict[str, Tensor], str]] = {
         "bitsandbytes",
     ),
     "bitsandbytes in 8 bits": ({".weight": INTS.to(torch.int8), ".SCB": HALF[0], ".weight_format": BYTES[0]}, ""),
-    "compressed-tensors": ({".weight_packed": INTS, ".weight_scale": HALF, ".weight_shape": INTS[0]}, "compressed-tensors"),
+    "compressed-tensors": ({".weight_packed": INTS, ".weight_scale": HALF, ".weight_shape": INTS[0]}, ""),
     "compressed-tensors in 8 bits": ({".weight": INTS.to(torch.int8), ".weight_scale": HALF[:, :1]}, ""),
 }  # fmt: skip
 
