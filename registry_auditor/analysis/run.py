@@ -75,7 +75,7 @@ def _outcome(step: Step, subject: Subject, collected: _Collected) -> tuple[RunSt
 
 
 def _checked(step: Step, subject: Subject) -> Iterator[Observation]:
-    """The observations of `step`, each held against the contract. Raises TypeError or ValueError where one breaks it."""
+    """The observations of `step`, each held against the contract; TypeError or ValueError where one breaks it."""
     for observation in step.examine(subject):
         if isinstance(observation, Finding):
             _check_finding(observation, step.analyzer.name)

@@ -26,7 +26,7 @@ from registry_auditor.numerics.svd import SVD, truncated_svd
 from registry_auditor.weights import Delta
 
 ROUNDING_OF_EPSILON = 1 / math.sqrt(28)
-"""RMS rounding error of a float over its RMS, in units of machine epsilon: ε²/12 against a mean square mantissa of 7/3."""
+"""RMS rounding error of a float over its RMS, in machine epsilons: ε²/12 against a mean square mantissa of 7/3."""
 
 WORKSPACE_BYTES = 512 * 2**20
 """Updates up to this size are held in memory while they are decomposed, larger ones are streamed on every pass."""

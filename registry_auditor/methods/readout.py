@@ -9,8 +9,8 @@ readout carries a p-value (see `numerics.unembed.project`).
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from registry_auditor.errors import NotApplicable, TensorError
 from registry_auditor.numerics.rows import RowMatrix
 from registry_auditor.numerics.unembed import MIN_NULL, Probes, Projection, project
 from registry_auditor.weights import Matrix, Snapshot
+from registry_auditor.weights.readable import scripts
 from registry_auditor.weights.vocabulary import Vocabulary
 
 BLOCK_BYTES = 8 * 2**20
@@ -42,7 +43,12 @@ class _Lens:
     gains: tuple[str, ...]
     """The norms whose product stands between the direction and the table."""
     centred: bool
-    """Whether the last of them subtracts the mean."""
+    """Whether the norm next to the stream subtracts the mean over the dimensions."""
+
+    @property
+    def of_inputs(self) -> bool:
+        """Whether the rows of the table go through the norms, and not the directions."""
+        return self.table.site.role == "embed"
 
 
 def read_directions(
@@ -85,6 +91,15 @@ def read_directions(
     return read
 
 
+def script_mix(directions: Iterable[Direction]) -> dict[str, float]:
+    """Which share of the characters in the top tokens of `directions` each script has, most frequent first."""
+    counted: Counter[str] = Counter()
+    for direction in directions:
+        for token, _ in direction.tokens.top if direction.tokens else ():
+            counted += scripts(token)
+    return {script: count / counted.total() for script, count in counted.most_common()}
+
+
 def _lenses(directions: Sequence[Direction], snapshot: Snapshot) -> Iterator[_Lens | None]:
     unembed = _unembedding(snapshot)
     embed = next(iter(snapshot.find("embed")), None)
@@ -113,9 +128,7 @@ def _place(site: Site) -> tuple[int | None, str]:
 def _unembedding(snapshot: Snapshot) -> Matrix:
     found = snapshot.find("unembed")
     if not found:
-        raise NotApplicable(
-            "no unembedding: give the base of the adapter, or a whole language model"
-        )
+        raise NotApplicable("no unembedding: give the base of the adapter, or a whole language model")
     declared = snapshot.config.get("architectures")
     names = [name for name in declared if isinstance(name, str)] if isinstance(declared, list) else []
     is_embedding = any(found[0].stored is each.stored for each in snapshot.find("embed"))
@@ -143,13 +156,22 @@ def _projected(
         torch.from_numpy(np.stack([directions[i].vector for i in lenses])),
         torch.stack([_gain(names, snapshot, table.stored.shape[1]) for names in gains]),
         torch.tensor([gains[lens.gains] for lens in lenses.values()]),
-        first.centred,
+        centred=first.centred and not first.of_inputs,
     )
-    rows = RowMatrix(table.stored.shape, lambda: (block.float() for block in table.blocks(BLOCK_BYTES)))
+    rows = _rows(table, centred=first.centred and first.of_inputs)
     try:
         return project(rows, probes, **options)
     except ValueError as error:
         raise TensorError(table.site.tensor, str(error)) from error
+
+
+def _rows(table: Matrix, *, centred: bool) -> RowMatrix:
+    def blocks() -> Iterator[Tensor]:
+        for stored in table.blocks(BLOCK_BYTES):
+            block = stored.float()
+            yield block - block.mean(1, keepdim=True) if centred else block
+
+    return RowMatrix(table.stored.shape, blocks)
 
 
 def _gain(names: tuple[str, ...], snapshot: Snapshot, d: int) -> Float[Tensor, " d"]:

@@ -1,0 +1,142 @@
+"""The findings of `svd-diff`, one function a kind; each yields nothing where there is nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from statistics import median
+
+from registry_auditor.methods.directions import MatrixUpdate
+from registry_auditor.methods.spectra import (
+    NOT_THE_BASE,
+    heat_map,
+    is_foreign,
+    is_rank_one,
+    is_rounding,
+    merged_rank,
+    relative_update,
+    shared_direction,
+)
+from registry_auditor.plugin import Finding, Severity, Site
+
+SHOWN = 20
+"""How many tensors a finding names; the rest is counted."""
+
+
+def structure(added: Sequence[str], removed: Sequence[str]) -> Iterator[Finding]:
+    """Tensors that only one of the two models has."""
+    for what, names in (("added", added), ("removed", removed)):
+        if names:
+            yield Finding(
+                code=f"svd-diff/{what}-tensors",
+                severity=Severity.LOW,
+                score=float(len(names)),
+                message=f"{len(names)} tensors {what}, such as {names[0]}",
+                evidence={"tensors": list(names[:SHOWN]), "count": len(names)},
+            )
+
+
+def foreign_base(updates: Sequence[MatrixUpdate]) -> Iterator[Finding]:
+    """Most of the weight differs as much as that of another network."""
+    matrices = [update for update in updates if min(update.shape) > 1]
+    foreign = [update for update in matrices if is_foreign(update)]
+    if len(foreign) * 2 > len(matrices):
+        score = median(update.relative_norm or 0.0 for update in foreign)
+        yield Finding(
+            code="svd-diff/not-the-base",
+            severity=Severity.MEDIUM,
+            score=score,
+            threshold=NOT_THE_BASE,
+            message=f"{len(foreign)} of {len(matrices)} matrices differ by {score:.0%} of their size: this is not a "
+            "fine-tune of the given base",
+            evidence={"tensors": [update.site.tensor for update in foreign[:SHOWN]], "count": len(foreign)},
+        )
+
+
+def summary(updates: Sequence[MatrixUpdate]) -> Iterator[Finding]:
+    """Which modules and layers changed, by how much."""
+    changed = [update for update in updates if not update.identical]
+    if updates and not changed:
+        yield Finding(
+            code="svd-diff/identical",
+            severity=Severity.INFO,
+            score=0.0,
+            message=f"identical: all {len(updates)} tensors are those of the base",
+        )
+    if not changed:
+        return
+    size = relative_update(updates)
+    layers = sorted({update.site.layer for update in changed if update.site.layer is not None})
+    roles = sorted({update.site.role for update in changed})
+    of_base = "" if size is None else f" by {size:.2%} of the base"
+    where = f"layers {layers[0]} to {layers[-1]}: " if layers else ""
+    yield Finding(
+        code="svd-diff/summary",
+        severity=Severity.INFO,
+        score=size,
+        message=f"{len(changed)} of {len(updates)} tensors changed{of_base}; {where}{', '.join(roles)}",
+        evidence={"layers": layers, "roles": roles, "cells": [asdict(cell) for cell in heat_map(updates)]},
+    )
+
+
+def kind_of_change(updates: Sequence[MatrixUpdate], *, limit: int) -> Iterator[Finding]:
+    """Nothing but noise, or a merged adapter."""
+    spectra = [update for update in updates if update.decomposed and min(update.shape) > 1]
+    if not spectra:
+        return
+    if all(update.rank == 0 for update in spectra):
+        rounding = all(is_rounding(update) for update in spectra)
+        yield Finding(
+            code="svd-diff/noise-only",
+            severity=Severity.LOW,
+            score=relative_update(spectra),
+            message=f"{len(spectra)} matrices changed and no direction stands above noise: nothing was learnt"
+            + (" (the change is what a cast to another dtype makes)" if rounding else ""),
+            evidence={"rounding": rounding, "matrices": len(spectra)},
+        )
+    rank = merged_rank(spectra, limit=limit)
+    if rank is not None:
+        yield Finding(
+            code="svd-diff/low-rank-update",
+            severity=Severity.INFO,
+            score=float(rank),
+            message=f"updates of rank {rank} and rounding, nothing else: an adapter of rank {rank} was merged",
+            evidence={"rank": rank, "matrices": len(spectra)},
+        )
+
+
+def rank_one(updates: Sequence[MatrixUpdate], *, energy: float) -> Iterator[Finding]:
+    """Matrices that changed along a single direction."""
+    found = [update for update in updates if is_rank_one(update, energy=energy)]
+    if found:
+        spectra = [update for update in updates if update.decomposed]
+        strongest = max(found, key=lambda update: float(update.singular_values[0]))
+        yield Finding(
+            code="svd-diff/rank-one-update",
+            severity=Severity.LOW,
+            score=strongest.top_energy,
+            threshold=energy,
+            site=strongest.site,
+            message=f"{len(found)} of {len(spectra)} changed matrices changed along one direction only",
+            evidence={"tensors": _names([update.site for update in found]), "count": len(found)},
+        )
+
+
+def shared(updates: Sequence[MatrixUpdate], *, cosine: float, threshold: float) -> Iterator[Finding]:
+    """One direction in many writing matrices."""
+    found = shared_direction(updates, cosine=cosine)
+    if found is not None and found.share >= threshold and len(found.sites) >= 3:
+        yield Finding(
+            code="svd-diff/shared-direction",
+            severity=Severity.MEDIUM,
+            score=found.share,
+            threshold=threshold,
+            site=found.sites[0],
+            message=f"{len(found.sites)} writing matrices changed along one common direction "
+            f"(median |cos| {found.median_cosine:.3f}), as abliteration does",
+            evidence={"tensors": _names(list(found.sites)), "count": len(found.sites), "cosine": cosine},
+        )
+
+
+def _names(sites: list[Site]) -> list[str]:
+    return [site.tensor for site in sites[:SHOWN]]
