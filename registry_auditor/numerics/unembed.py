@@ -69,7 +69,8 @@ def project(rows: RowMatrix, probes: Probes, *, top: int = 10, null: int = 500, 
     Why not the plain z-scores of row_i · (gain ∘ direction): rows differ in length and share a large common
     component, so the longest and the most common rows lead every list. On SmolLM2-135M their maximum finds 33 of 100
     tokens hidden under three times as much noise at a 1 % false-positive rate, the mean of their ten largest 18,
-    `clarity` 99; and of 200 directions of noise drawn from the space of the embeddings none is discovered at a rate of 5 %.
+    `clarity` 99; and of 200 directions of noise drawn from the space of the embeddings none is discovered at a
+    false-discovery rate of 5 %.
 
     A p-value is the smaller of the rank among `null` random directions read in the same pass and the bound
     of `cosine_maximum_bound`, which needs no fit and reaches below 1 / (null + 1); on SmolLM2 it is 1.5 to 1.8 times
@@ -90,7 +91,7 @@ def project(rows: RowMatrix, probes: Probes, *, top: int = 10, null: int = 500, 
         seed: Of the random directions.
 
     Raises:
-        ValueError: If shapes do not fit, `null` is too small, or a vector or a row is not finite or all vectors zero.
+        ValueError: If shapes do not fit, `null` is too small, a vector is zero, or a vector, a gain or a row is not finite.
     """
     _check(rows, probes, null)
     n_gains, d = probes.gains.shape
