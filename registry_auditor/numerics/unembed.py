@@ -91,7 +91,7 @@ def project(rows: RowMatrix, probes: Probes, *, top: int = 10, null: int = 500, 
         seed: Of the random directions.
 
     Raises:
-        ValueError: If shapes do not fit, `null` is too small, a vector is zero, or a vector, a gain or a row is not finite.
+        ValueError: If shapes do not fit, `null` is too small, a vector is zero, or any number is not finite.
     """
     _check(rows, probes, null)
     n_gains, d = probes.gains.shape
