@@ -39,6 +39,10 @@ _CHANGED_BASE = ("pissa", "corda", "olora", "loftq", "lora_ga")
 _CONVERT = "merge it into its base with PEFT (merge_and_unload, save_pretrained) and audit the merged model"
 
 
+_LARGEST = 1e9
+"""No rank or alpha is larger, and a NaN is not smaller."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """What an adapter file changes."""
@@ -83,7 +87,8 @@ def read_adapter(raws: Mapping[str, Raw], config: Mapping[str, Any]) -> Adapter:
             gaps.append(Gap(name, f"belongs to {whole_method or 'a method that is not read'}; {_CONVERT}"))
         else:
             base_name = _SAVED_MODULE.sub("", name.removeprefix("base_model.model."))
-            dense[base_name] = _Renamed(raw, base_name)
+            if dense.setdefault(base_name, renamed := _Renamed(raw, base_name)) is not renamed:
+                gaps.append(Gap(name, f"replaces {base_name}, which another tensor of the file replaces; {_CONVERT}"))
     updates: list[LowRank] = []
     for module, parts in modules.items():
         result = _update(module, parts, config)
@@ -93,7 +98,7 @@ def read_adapter(raws: Mapping[str, Raw], config: Mapping[str, Any]) -> Adapter:
             gaps.append(result)
         else:
             updates.append(result)
-        if "lora_B.bias" in parts:
+        if any(kind.endswith(".bias") for kind in parts):
             gaps.append(Gap(f"{module}.bias", f"is changed by a bias of the adapter, which is not read; {_CONVERT}"))
     return Adapter(tuple(updates), dense, tuple(gaps))
 
@@ -113,16 +118,18 @@ def _update(module: str, parts: Mapping[str, Raw], config: Mapping[str, Any]) ->
     embedding = "lora_embedding_A" in parts or "lora_embedding_B" in parts
     a, b = (parts.get(f"lora_embedding_{side}" if embedding else f"lora_{side}") for side in "AB")
     magnitude = parts.get("lora_magnitude_vector")
-    if a is None or b is None:
+    if a is None or b is None or (embedding and ("lora_A" in parts or "lora_B" in parts)):
         return Gap(name, "has one of the two factors of its update only; download the adapter again")
     if _is_parameter(module, config):
         return Gap(name, f"is changed through target_parameters, which is not read; {_CONVERT}")
-    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1] or 0 in a.shape + b.shape:
         return Gap(name, f"has factors of shapes {b.shape} and {a.shape}, which cannot be multiplied")
     if not all(raw.dtype is not None and raw.dtype.is_floating_point for raw in (a, b)):
         return Gap(name, "has factors that are no floating-point numbers")
     if embedding and magnitude is not None:
         return Gap(name, f"is an embedding changed by DoRA, which is not read; {_CONVERT}")
+    if magnitude is None and config.get("use_dora") is True:
+        return Gap(name, "lacks the magnitude that DoRA needs; download the adapter again")
     if magnitude is not None and math.prod(magnitude.shape) != b.shape[0]:
         return Gap(name, f"has a DoRA magnitude of shape {magnitude.shape} for {b.shape[0]} rows")
     scale = _scale(module, a.shape[0], config)
@@ -159,6 +166,10 @@ def _setting(module: str, config: Mapping[str, Any], patterns: str, default: str
     table = config.get(patterns)
     key = matching(table, module) if isinstance(table, Mapping) else None
     value = table[key] if isinstance(table, Mapping) and key is not None else config.get(default, 8)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"has the {default} {str(value)[:40]!r} in adapter_config.json, which is no number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        raise ValueError(f"has the {default} {_shortened(value)} in adapter_config.json, which is no usable number")
     return float(value)
+
+
+def _shortened(value: Any) -> str:
+    return repr(value)[:40] if isinstance(value, str | float) else type(value).__name__

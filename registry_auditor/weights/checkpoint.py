@@ -8,7 +8,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ if hasattr(torch, "float8_e8m0fnu"):  # newer DeepSeek checkpoints keep their sc
     TORCH_DTYPES["F8_E8M0"] = torch.float8_e8m0fnu
 
 
+@runtime_checkable  # so that tests can check annotations at run time
 class Raw(Protocol):
     """One tensor of a file, of any shape, not yet read."""
 

@@ -14,7 +14,7 @@ from registry_auditor.domain import Site
 from registry_auditor.errors import NotApplicable, TensorError
 from registry_auditor.weights.lowrank import LowRank
 from registry_auditor.weights.matrix import is_finite, oriented, whole
-from registry_auditor.weights.rows import BLOCK_BYTES, Rows, row_ranges
+from registry_auditor.weights.rows import BLOCK_BYTES, Rows, row_ranges, same_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Delta:
         if self.update is not None:
             b, a = self.update.factors
             return not bool(b.any()) or not bool(a.any())
-        return all(_same(base, tuned) for base, tuned in self.blocks())
+        return same_numbers(*self._stored())
 
     @property
     def base(self) -> Float[Tensor, "d_out d_in"]:
@@ -103,21 +103,3 @@ class Delta:
         if not is_finite(values):
             raise TensorError(self.site.tensor, f"{owner} holds NaN or infinite values")
         return values
-
-
-def _same(base: Tensor, tuned: Tensor) -> bool:
-    if base.dtype == tuned.dtype:
-        left, right = _bits(base), _bits(tuned)
-        if left.dtype != right.dtype:
-            left, right = left.view(torch.uint8), right.view(torch.uint8)
-        return torch.equal(left, right)
-    widest = torch.float64 if torch.float64 in {base.dtype, tuned.dtype} else torch.float32
-    return torch.equal(base.to(widest), tuned.to(widest))
-
-
-def _bits(values: Tensor) -> Tensor:
-    """Two NaN are equal here if their bytes are, and 0 is not -0. Whole words are compared, eight times faster."""
-    flat = values.contiguous().view(-1)
-    n_bytes = flat.numel() * flat.itemsize
-    aligned = n_bytes % 8 == 0 and flat.storage_offset() * flat.itemsize % 8 == 0
-    return flat.view(torch.int64 if aligned else torch.uint8)

@@ -11,7 +11,8 @@ from pathlib import Path
 from registry_auditor.domain import Gap
 from registry_auditor.errors import WeightsError
 from registry_auditor.weights.checkpoint import Raw, open_file
-from registry_auditor.weights.folder import MAX_INDEX_BYTES, inside, read_object
+from registry_auditor.weights.folder import MAX_INDEX_BYTES, inside, printable, read_object
+from registry_auditor.weights.header import is_usable_name
 from registry_auditor.weights.pickled import open_pickled
 
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -65,7 +66,7 @@ def raw_tensors(folder: Path, stack: ExitStack) -> tuple[dict[str, Raw], list[Ga
                 raise WeightsError(f"{folder}: {tensor} is in two files; do not load this model")
             raws[tensor] = raw
     gaps = [
-        Gap(tensor, f"is listed in the index and is not in {shard}; download the model again")
+        Gap(tensor, f"is listed in the index and is not in {printable(shard)}; download the model again")
         for tensor, shard in choice.listed.items()
         if tensor not in raws
     ]
@@ -99,6 +100,8 @@ def _weight_map(path: Path, index: Mapping[str, object]) -> dict[str, str]:
     if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()) or not listed:
         raise WeightsError(f"{path}: has no usable weight_map; download it again")
     suffix = path.name.removesuffix(".index.json").rpartition(".")[2]
+    if unusable := next((name for name in listed if not is_usable_name(name)), None):
+        raise WeightsError(f"{path}: {unusable[:80]!r} is no usable tensor name; do not load this model")
     if wrong := next((name for name in listed.values() if not name.endswith(f".{suffix}")), None):
         raise WeightsError(f"{path}: lists {wrong[:200]!r}, which is no .{suffix} file; do not load this model")
     return listed
@@ -121,7 +124,7 @@ def _unread(folder: Path, choice: _Choice) -> list[Gap]:
         if path.name in choice.names or _NO_WEIGHTS.match(path.name) or path.is_dir():
             continue
         if suffix == ".safetensors" or (suffix == ".bin" and choice.title):
-            gaps.append(Gap(path.name, _BESIDE.format(chosen=choice.title)))
+            gaps.append(Gap(printable(path.name), _BESIDE.format(chosen=choice.title)))
         elif suffix in UNREAD:
-            gaps.append(Gap(path.name, UNREAD[suffix]))
+            gaps.append(Gap(printable(path.name), UNREAD[suffix]))
     return gaps

@@ -35,6 +35,11 @@ def inside(folder: Path, name: str) -> Path:
     return folder / pure
 
 
+def printable(name: str) -> str:
+    """`name` as a terminal may show it; strangers choose file names, too."""
+    return name if name.isprintable() else ascii(name)
+
+
 def _roots(folder: Path) -> list[Path]:
     resolved = folder.resolve()
     roots = [resolved]

@@ -15,10 +15,12 @@ from registry_auditor.weights.fused import PART_ROLES, spans
 from registry_auditor.weights.matrix import Matrix
 from registry_auditor.weights.names import Place, is_buffer, locate
 from registry_auditor.weights.norms import norm_of
-from registry_auditor.weights.rows import Cut, CutRows, Rows
+from registry_auditor.weights.rows import Cut, CutRows, Rows, same_numbers
 
 FUSED_ROLES = frozenset({"attn.qkv", "mlp.gate_up"})
 """What is divided into parts where the configuration says how."""
+MAX_EXPERTS = 4096
+"""In one tensor: eight times what the largest models have. A small file could otherwise promise millions."""
 _EMBEDDINGS = frozenset({"embed", "position", "segment"})
 _CONV1D_ROLES = frozenset({"attn.qkv", "attn.o", "mlp.up", "mlp.down"})
 
@@ -35,27 +37,39 @@ class _Piece:
 
 
 def matrices(raws: Iterable[Raw], known: Facts) -> tuple[dict[str, Matrix], list[Gap]]:
-    """Every readable tensor of `raws` as normalised matrices by site, ordered by layer and name; and what is not."""
-    found: list[Matrix] = []
-    places: dict[str, Place] = {}
+    """Every readable tensor of `raws` as normalised matrices by site, ordered by layer and name; and what is not.
+
+    Reads headers only, except where a tied network was saved with both of its embeddings: those are compared.
+    """
+    pieces: list[_Piece] = []
     gaps: list[Gap] = []
     for raw in raws:
         if is_buffer(raw.name, raw.shape):
             continue
-        place = locate(raw.name, known)
         if why := _unreadable(raw):
             gaps.append(Gap(raw.name, why))
-        elif not (place.role == "unembed" and known.tied):  # a second copy of the embedding, which no network loads
-            try:
-                pieces = list(_pieces(raw, place, known))
-            except TensorError as error:
-                gaps.append(Gap(error.tensor, error.why))
-                continue
-            places[raw.name] = place
-            found.extend(matrix for piece in pieces for matrix in _divided(piece, known))
-    found = list(_with_norms(_with_own_keys(found), places, known))
+            continue
+        try:
+            pieces.extend(_pieces(raw, locate(raw.name, known), known))
+        except TensorError as error:
+            gaps.append(Gap(error.tensor, error.why))
+    if known.tied:
+        pieces = _without_copies(pieces)
+    found = [matrix for piece in pieces for matrix in _divided(piece, known)]
+    norms = {piece.name: piece.place for piece in pieces if piece.place.role in {"norm", "final_norm"}}
+    found = list(_with_norms(_with_own_keys(found), norms, known))
     found.sort(key=lambda matrix: order(matrix.site))
     return {matrix.site.tensor: matrix for matrix in found}, gaps
+
+
+def _without_copies(pieces: list[_Piece]) -> list[_Piece]:
+    """A tied network ignores a second copy of its embedding, but uses an unembedding that differs from it."""
+    embeds = [piece.rows for piece in pieces if piece.place.role == "embed"]
+    return [
+        piece
+        for piece in pieces
+        if piece.place.role != "unembed" or not any(same_numbers(piece.rows, embed) for embed in embeds)
+    ]
 
 
 def _with_own_keys(found: list[Matrix]) -> list[Matrix]:
@@ -87,6 +101,8 @@ def _pieces(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
 
 def _unstacked(raw: Raw, place: Place, known: Facts) -> Iterator[_Piece]:
     n_experts, n_rows, columns = raw.shape
+    if n_experts > MAX_EXPERTS:
+        raise TensorError(raw.name, f"stacks {n_experts} experts (limit {MAX_EXPERTS}); do not load this model")
     every = raw.matrix(columns)
     transposed = known.model_type in TRANSPOSED_EXPERT_TYPES
     for expert in range(n_experts):
@@ -139,19 +155,18 @@ def _matrix(piece: _Piece, known: Facts) -> Matrix:
     return Matrix(site, piece.rows, key_of(place, piece.suffix), piece.transposed, offset=1.0 if one_plus else 0.0)
 
 
-def _with_norms(found: list[Matrix], places: Mapping[str, Place], known: Facts) -> Iterator[Matrix]:
+def _with_norms(found: list[Matrix], norms: Mapping[str, Place], known: Facts) -> Iterator[Matrix]:
     by_layer: dict[int | None, dict[str, str]] = {}
-    for name, place in places.items():
-        if place.role in {"norm", "final_norm"}:
-            by_layer.setdefault(place.layer, {})[place.within] = name
-    final = next((name for name, place in places.items() if place.role == "final_norm"), None)
+    for name, place in norms.items():
+        by_layer.setdefault(place.layer, {})[place.within] = name
+    final = next((name for name, place in norms.items() if place.role == "final_norm"), None)
     for matrix in found:
         site = matrix.site
         if site.role == "unembed":
             yield replace(matrix, norm=final)
         elif site.layer is not None:
-            norms = by_layer.get(site.layer, {})
-            yield replace(matrix, norm=norm_of(site.role, site.side, norms, pre_norm=known.pre_norm))
+            own = by_layer.get(site.layer, {})
+            yield replace(matrix, norm=norm_of(site.role, site.side, own, pre_norm=known.pre_norm))
         else:
             yield matrix
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from registry_auditor.errors import TensorError, WeightsError
 from registry_auditor.weights.checkpoint import Raw
+from registry_auditor.weights.folder import printable
 from registry_auditor.weights.header import is_usable_name
 from registry_auditor.weights.rows import Rows
 
@@ -141,15 +142,15 @@ def _check_legacy(path: Path, file_bytes: int) -> None:
         raise _Refused("is empty; download it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for _ in range(_LEGACY_PREAMBLE):
-            for _ in pickletools.genops(cast(BinaryIO, content)):  # a map never reads more than there is
+            for _ in pickletools.genops(cast(BinaryIO, content)):
                 pass
-        _check_numbers(cast(BinaryIO, content), file_bytes)
+        _check_numbers(content, file_bytes)
 
 
-def _check_numbers(description: bytes | BinaryIO, file_bytes: int) -> None:
+def _check_numbers(description: bytes | mmap.mmap, file_bytes: int) -> None:
     """Refuse a pickle in which any number exceeds the file: sizes are allocated before they are found to be lies."""
     largest = max(file_bytes, _SMALL_NUMBER)
-    for _, argument, _ in pickletools.genops(description):
+    for _, argument, _ in pickletools.genops(cast(BinaryIO, description)):  # a map never reads past its end
         if isinstance(argument, int) and not isinstance(argument, bool) and argument > largest:
             raise _Refused(f"promises {argument} of something and holds {file_bytes} bytes; do not load it")
 
@@ -158,8 +159,10 @@ def _reason(error: Exception) -> str:
     text = str(error)
     forbidden = re.search(r"GLOBAL (\S+)", text)
     if isinstance(error, pickle.UnpicklingError) and forbidden:
-        name = forbidden[1][:200]
-        return f"holds code ({name}) beside tensors; it was not executed; do not load this model"
+        return (
+            f"holds code ({printable(forbidden[1][:200])}) beside tensors; it was not executed; do not load this model"
+        )
     if isinstance(error, _Refused):
         return text
-    return "is broken or no PyTorch file; download it again"  # torch's own words recommend to load it unsafely
+    # torch's own words are not repeated: they recommend to load the file unsafely
+    return "is broken, or holds something other than tensors (nothing was executed); download it again, if you trust it"

@@ -140,7 +140,9 @@ class ScaledTensor:
 
     def matrix(self, columns: int) -> Rows:
         """Rows multiplied by their scales. Raises TensorError if the shape of the scales does not fit."""
-        n_rows = self.shape[-2] if len(self.shape) > 1 else self.shape[0]
+        if columns != self.shape[-1]:
+            raise TensorError(self.name, f"is fp8 of shape {self.shape}, which no known format scales")
+        n_rows = self.shape[-2] if len(self.shape) > 1 else 1
         n_matrices = math.prod(self.shape[:-2])
         total, count = n_rows * n_matrices, math.prod(self.scale.shape)
         row_blocks, column_blocks = -(-n_rows // self.block[0]), -(-columns // self.block[1])

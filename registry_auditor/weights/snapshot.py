@@ -18,6 +18,8 @@ from registry_auditor.weights.files import is_adapter, raw_tensors
 from registry_auditor.weights.folder import read_object
 from registry_auditor.weights.matrix import Matrix
 
+_OTHER_SIDE: Mapping[str, str] = {"embed": "unembed", "unembed": "embed"}
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -39,16 +41,21 @@ class Snapshot:
     """What it changes."""
 
     def find(self, role: str) -> list[Matrix]:
-        """All matrices with that role; for tied networks `unembed` is the embedding seen from the other side."""
-        found = [matrix for matrix in self.matrices.values() if matrix.site.role == role]
-        if role == "unembed" and not found and self.facts.tied is not False:
-            return [self._as_unembedding(matrix) for matrix in self.find("embed")]
+        """All matrices with that role; a tied network stores one of its two embeddings, and has both here."""
+        found = self._with_role(role)
+        if not found and role in _OTHER_SIDE and self.facts.tied is not False:
+            return [self._seen_as(role, matrix) for matrix in self._with_role(_OTHER_SIDE[role])]
         return found
 
-    def _as_unembedding(self, matrix: Matrix) -> Matrix:
-        norm = next((each.site.tensor for each in self.find("final_norm")), None)
-        site = Site(matrix.site.tensor, None, "unembed", Side.READS)
-        return replace(matrix, site=site, stored_transposed=False, norm=norm)
+    def _with_role(self, role: str) -> list[Matrix]:
+        return [matrix for matrix in self.matrices.values() if matrix.site.role == role]
+
+    def _seen_as(self, role: str, matrix: Matrix) -> Matrix:
+        reads = role == "unembed"
+        norm = next((each.site.tensor for each in self._with_role("final_norm")), None) if reads else None
+        side = matrix.site.side and (Side.READS if reads else Side.WRITES)
+        site = Site(matrix.site.tensor, None, role, side)
+        return replace(matrix, site=site, stored_transposed=not reads, norm=norm)
 
 
 @contextmanager

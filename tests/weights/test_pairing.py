@@ -181,6 +181,25 @@ def test_a_second_copy_of_a_tied_embedding_is_not_counted(base: Path) -> None:
         assert (head.shape, head.site.tensor, head.norm) == ((56, 48), EMBED, "model.norm.weight")
 
 
+def test_a_tied_network_may_have_been_saved_with_its_unembedding_only(base: Path) -> None:
+    with open_snapshot(edited(base, lambda tensors: tensors.pop(EMBED), tie_word_embeddings=True)) as snapshot:
+        (embed,), (unembed,) = snapshot.find("embed"), snapshot.find("unembed")
+        assert (embed.shape, unembed.shape) == ((48, 56), (56, 48))
+        assert torch.equal(embed.read(), unembed.read().T)
+
+
+def test_an_unembedding_that_differs_from_its_tied_embedding_is_not_ignored(base: Path) -> None:
+    def change(tensors: dict[str, Tensor]) -> None:
+        tensors["lm_head.weight"] = tensors[EMBED].clone()
+        tensors["lm_head.weight"][-1, -1] += 1.0
+
+    tied = edited(base, lambda tensors: tensors.pop("lm_head.weight"), tie_word_embeddings=True)
+    (base.parent / "tuned").rename(base.parent / "tied")
+    with paired(edited(base, change, tie_word_embeddings=True), tied.with_name("tied")) as found:
+        (delta,) = (delta for delta in found.deltas if not delta.identical)
+        assert (delta.site.role, delta.shape) == ("unembed", (56, 48))  # transformers would not tie it
+
+
 def test_an_unembedding_that_was_untied_is_compared_with_what_it_came_from(base: Path) -> None:
     tied = edited(base, lambda tensors: tensors.pop("lm_head.weight"), tie_word_embeddings=True)
     with paired(base, tied) as found:
