@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.run import run
 from registry_auditor.analysis.subject import Progress, Subject
-from registry_auditor.domain import Audit, ModelRef, Run, SubjectKey
+from registry_auditor.analysis.verdict import judge
+from registry_auditor.domain import Audit, ModelRef, Run, SubjectKey, Verdict
+from registry_auditor.errors import RegistryError, StoreError, WeightsError
 from registry_auditor.registries import open_model
 from registry_auditor.store import Store
 
@@ -53,6 +55,22 @@ def audit(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -> No
                 store.adopt(record.id, subject.key, step.key)
             else:
                 store.save(record.id, _run(step, subject, terms))
+
+
+def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -> Audit:
+    """Claim `record`, audit it and judge it; afterwards it is done, unless this process is interrupted.
+
+    A model that cannot be opened ends as verdict `error`. Raises StoreError if another worker holds the audit.
+    """
+    with lease(record, store) as held:
+        if not held:
+            raise StoreError(f"audit {record.id} is being run by {record.holder}; see: registry-auditor audits list")
+        try:
+            audit(record, store, plan, terms)
+        except (RegistryError, WeightsError) as error:
+            return store.finish(record.id, Verdict.ERROR, str(error))
+        judgement = judge([stored.run for stored in store.runs(record.id)], fail_on=record.job.fail_on)
+        return store.finish(record.id, judgement.verdict, judgement.reason)
 
 
 @contextmanager

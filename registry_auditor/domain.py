@@ -171,7 +171,7 @@ class TokenReadout:
     """What a direction says, read through the unembedding (writes) or the embedding (reads)."""
 
     top: tuple[tuple[str, float], ...]
-    """Readable tokens with the largest z-scores over the vocabulary, largest first."""
+    """Readable tokens with the largest scores, in standard deviations of a random direction, largest first."""
     bottom: tuple[tuple[str, float], ...]
     """The same for the smallest, smallest first."""
     p_value: float

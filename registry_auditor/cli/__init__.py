@@ -1,1 +1,55 @@
-"""The command line."""
+"""The command line: `registry-auditor`, and what its exit codes mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from registry_auditor.errors import AuditorError, UsageError
+
+EXIT_OPERATIONAL = 2
+EXIT_USAGE = 4
+EXIT_INTERRUPTED = 130
+"""What shells use for a program that was stopped with Ctrl-C."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    0 complete, nothing at or above --fail-on · 1 findings at or above it · 2 operational error · 3 incomplete ·
+    4 usage or configuration error.
+    """
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    from registry_auditor.cli.app import app
+
+    # Progress bars and advice of libraries would mix with ours; HF_* variables of the user stay as they are.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.basicConfig(level=os.environ.get("REGISTRY_AUDITOR_LOG", "WARNING").upper(), stream=sys.stderr)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except UsageError as error:
+        return _failed(str(error), EXIT_USAGE)
+    except AuditorError as error:
+        return _failed(str(error), EXIT_OPERATIONAL)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("interrupted; run the same command again to go on where it stopped", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has seen enough, as in `… | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.BadParameter.__mro__[1] as error:
+        return _failed(error.format_message(), EXIT_USAGE)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, code: int) -> int:
+    typer.echo(f"registry-auditor: {message}", err=True)
+    return code

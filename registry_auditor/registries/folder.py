@@ -51,7 +51,9 @@ def _content_digest(folder: Path) -> str:
     files = sorted(_files(folder))
     with ThreadPoolExecutor(THREADS) as pool:
         digests = pool.map(_file_digest, files)
-        return digest_of([[file.relative_to(folder).as_posix(), digest] for file, digest in zip(files, digests, strict=True)])
+        return digest_of(
+            [[file.relative_to(folder).as_posix(), digest] for file, digest in zip(files, digests, strict=True)]
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

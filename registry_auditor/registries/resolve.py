@@ -8,7 +8,7 @@ from pathlib import Path
 from registry_auditor.domain import ModelRef
 from registry_auditor.errors import RegistryError, UsageError
 from registry_auditor.registries import folder, hub
-from registry_auditor.registries.claims import Claim
+from registry_auditor.registries.claims import Claim, claimed_base
 from registry_auditor.weights import Snapshot
 
 OPENERS = {"dir": folder.open_model, "hf": hub.open_model}
@@ -35,6 +35,11 @@ def resolve(target: str) -> ModelRef:
 def open_model(ref: ModelRef) -> AbstractContextManager[Snapshot]:
     """The weights of a resolved `ref`, open until the context ends."""
     return OPENERS[ref.registry](ref)
+
+
+def claim_of(ref: ModelRef) -> Claim | None:
+    """The base that a resolved `ref` says it has, if it says so. Raises RegistryError or WeightsError like opening."""
+    return claimed_base(Path(ref.name) if ref.registry == "dir" else hub.folder(ref))
 
 
 def resolve_claim(model: ModelRef, claim: Claim) -> ModelRef:

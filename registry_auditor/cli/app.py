@@ -1,0 +1,51 @@
+"""All commands, assembled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from registry_auditor.cli import analyzers, audits, banks, config, db, directions, findings
+from registry_auditor.cli.audit import audit
+from registry_auditor.cli.demo import demo
+from registry_auditor.cli.doctor import doctor
+
+app = typer.Typer(
+    name="registry-auditor",
+    help="Audit what the fine-tuning changed.",
+    epilog="Exit codes: 0 complete and clean · 1 findings at or above --fail-on · 2 operational error · 3 incomplete · "
+    "4 usage or configuration error.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"registry-auditor {version('registry-auditor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def registry_auditor(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Audit what the fine-tuning changed."""
+
+
+app.command()(demo)
+app.command()(audit)
+app.add_typer(audits.app, name="audits", help="Past audits.")
+app.add_typer(findings.app, name="findings", help="What past audits found.")
+app.add_typer(directions.app, name="directions", help="The directions of past audits.")
+app.add_typer(banks.app, name="banks", help="Direction banks as files.")
+app.add_typer(analyzers.app, name="analyzers", help="Installed analyzers.")
+app.add_typer(db.app, name="db", help="The schema of the database.")
+app.add_typer(config.app, name="config", help="Settings.")
+app.command()(doctor)

@@ -1,0 +1,104 @@
+"""`registry-auditor audit`: one model, now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from registry_auditor.cli import options
+from registry_auditor.cli.options import ReportFormat
+from registry_auditor.cli.output import print_report
+from registry_auditor.cli.progress import progress
+from registry_auditor.errors import RegistryError, UsageError
+
+if TYPE_CHECKING:
+    from registry_auditor.config import Settings
+    from registry_auditor.domain import BaseSource, ModelRef
+    from registry_auditor.report import Report
+
+
+def audit(
+    tuned: Annotated[str, typer.Argument(help="The fine-tune: a folder (also of an adapter) or hf:org/name[@rev].")],
+    base: Annotated[str | None, typer.Option("--base", help="Its base; by default the one that it names.")] = None,
+    analyzer: options.Analyzers = None,
+    form: options.AsReport = ReportFormat.TEXT,
+    output: options.Output = None,
+    fail_on: options.FailOn = None,
+    db: options.DB = None,
+    banks: options.Banks = None,
+    device: options.Device = None,
+    timeout: options.Timeout = None,
+    allow_incomplete: options.AllowIncomplete = None,
+) -> int:
+    """Examine a fine-tune and print what its fine-tuning changed.
+
+    The result stays in the database; an interrupted audit goes on where it stopped when the command is run again.
+
+    Example: registry-auditor audit ./my-finetune --base ./base --format json
+    """
+    from registry_auditor.config import load
+
+    settings = load(
+        db=db,
+        banks=banks,
+        select=analyzer,
+        fail_on=fail_on,
+        device=device,
+        timeout_s=timeout,
+        allow_incomplete=allow_incomplete,
+    )
+    document = perform(tuned, base, settings)
+    print_report(document, form, output)
+    return document.exit_code
+
+
+def perform(tuned: str, base: str | None, settings: Settings) -> Report:
+    """Audit `tuned` as the settings say and return the report."""
+    from registry_auditor.analysis.discover import plan
+    from registry_auditor.audit import Terms, carry_out
+    from registry_auditor.domain import Job
+    from registry_auditor.report import gather
+
+    steps = plan(settings.select, settings.analyzers)
+    device = _device(settings.device)
+    with options.open_store(settings) as store:
+        model, parent, source = _models(tuned, base)
+        store.record_sighting(model, base=parent, source=source)
+        job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps))
+        record = store.submit(job)
+        with progress() as tell:
+            record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell))
+        return gather(store, record.id, allow_incomplete=settings.allow_incomplete)
+
+
+def _models(tuned: str, base: str | None) -> tuple[ModelRef, ModelRef | None, BaseSource | None]:
+    """The model and its base, resolved; without --base, the base that the model names, if it can be found."""
+    from registry_auditor.domain import BaseSource
+    from registry_auditor.registries import claim_of, resolve, resolve_claim
+
+    model = resolve(tuned)
+    if base is not None:
+        return model, resolve(base), BaseSource.OPERATOR
+    claim = claim_of(model)
+    if claim is None:
+        return model, None, None
+    try:
+        return model, resolve_claim(model, claim), claim.source
+    except RegistryError as error:
+        typer.echo(f"registry-auditor: going on without a base: {error}", err=True)
+        return model, None, None
+
+
+def _device(wanted: str) -> str:
+    """The torch device for `wanted`, `auto` being a GPU where there is one. Raises UsageError if there is no such."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"--device {wanted}: {first}; use auto, cpu or a device that this machine has") from error
+    return wanted

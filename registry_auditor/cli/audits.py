@@ -1,0 +1,67 @@
+"""`registry-auditor audits`: what was audited."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from registry_auditor.cli import options
+from registry_auditor.cli.options import Format, ReportFormat
+from registry_auditor.cli.output import print_page, print_report
+from registry_auditor.domain import AuditState, Verdict
+
+app = typer.Typer(no_args_is_help=True)
+SHORT = 13
+"""Characters of an id: the part of a UUIDv7 that is the time to a millisecond."""
+
+
+@app.command("list")
+def list_(
+    model: options.Model = None,
+    state: Annotated[AuditState | None, typer.Option("--state", help="Only in this state.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option("--verdict", help="Only with this verdict.")] = None,
+    limit: options.Limit = 50,
+    after: options.After = None,
+    form: options.AsFormat = Format.TEXT,
+    db: options.DB = None,
+) -> None:
+    """Past audits, newest first.
+
+    Example: registry-auditor audits list --verdict fail --model 'hf:org/*'
+    """
+    from registry_auditor.report import records, words
+
+    with options.stored(db) as store:
+        page = store.audits(model_glob=model, state=state, verdict=verdict, limit=limit, after=after)
+    print_page(
+        page,
+        form,
+        record=records.audit,
+        columns={
+            "audit": lambda audit: audit.id[:SHORT],
+            "queued": lambda audit: f"{audit.queued_at:%Y-%m-%d %H:%M}",
+            "verdict": lambda audit: audit.verdict or audit.state,
+            "model": lambda audit: words.model(audit.job.model),
+            "base": lambda audit: words.model(audit.job.base) if audit.job.base else "–",
+        },
+        empty="No audits yet. Try: registry-auditor demo",
+    )
+
+
+@app.command()
+def show(
+    audit: options.AuditId,
+    form: options.AsReport = ReportFormat.TEXT,
+    output: options.Output = None,
+    db: options.DB = None,
+) -> None:
+    """One audit with its findings, strongest directions and coverage.
+
+    Example: registry-auditor audits show 0199a1b2 --format markdown --output AUDIT.md
+    """
+    from registry_auditor.report import gather
+
+    with options.stored(db) as store:
+        document = gather(store, audit)
+    print_report(document, form, output)

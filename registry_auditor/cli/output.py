@@ -1,0 +1,93 @@
+"""Results go to stdout, or to a file; everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from registry_auditor.cli.options import Format, ReportFormat
+from registry_auditor.errors import AuditorError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from registry_auditor.report import Report
+
+T = TypeVar("T")
+WIDTH = 140
+"""Of text that does not go to a terminal."""
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_page(
+    page: tuple[Sequence[T], str | None],
+    form: Format,
+    *,
+    record: Callable[[T], dict[str, Any]],
+    columns: dict[str, Callable[[T], str]],
+    empty: str,
+) -> None:
+    """A page of a list: as `{items, next}`, or as a table with a hint how to see more."""
+    items, after = page
+    if form is Format.JSON:
+        print_json({"items": [record(item) for item in items], "next": after})
+        return
+    if not items:
+        typer.echo(empty)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, header_style="dim", overflow="fold")
+    for item in items:
+        table.add_row(*(escape(cell(item)) for cell in columns.values()))
+    with console(None) as out:
+        out.print(table)
+    if after:
+        typer.echo(f"There is more: --after {after}", err=True)
+
+
+def print_report(document: Report, form: ReportFormat, output: Path | None) -> None:
+    """A report in one of its formats. Raises AuditorError if the file cannot be written."""
+    from registry_auditor import report
+    from registry_auditor.report import records
+
+    if form is ReportFormat.TEXT:
+        with console(output) as out:
+            report.print_report(document, out)
+        return
+    if form is ReportFormat.JSON:
+        text = json.dumps(records.report(document), indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = report.markdown(document)
+    with console(output) as out:
+        out.file.write(text)
+
+
+@contextmanager
+def console(output: Path | None) -> Iterator[Console]:
+    """A console on stdout or on the file `output`, as wide as the terminal or WIDTH where there is none."""
+    from rich.console import Console
+
+    if output is None:
+        out = Console(highlight=False)
+        if not out.is_terminal:
+            out = Console(highlight=False, width=WIDTH)
+        yield out
+        return
+    try:
+        with output.open("w", encoding="utf-8") as file:
+            yield Console(file=file, highlight=False, width=WIDTH)
+    except OSError as error:
+        raise AuditorError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error

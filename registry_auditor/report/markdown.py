@@ -1,0 +1,81 @@
+"""A report as Markdown, fit to be pasted into a model card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from registry_auditor.report import words
+from registry_auditor.report.document import Report
+
+GAPS_SHOWN = 20
+
+
+def markdown(document: Report) -> str:
+    """The report; text that comes from a model is escaped, so that it cannot break out of its cell."""
+    return "\n".join((*_summary(document), *_findings(document), *_directions(document), *_coverage(document))) + "\n"
+
+
+def _summary(document: Report) -> Iterator[str]:
+    audit = document.audit
+    yield f"## Audit: {audit.verdict or audit.state}"
+    yield ""
+    yield f"- **Model**: {_cell(words.model(audit.job.model))}"
+    yield f"- **Base**: {_cell(words.against(audit))}"
+    yield f"- **Why**: {_cell(audit.reason or 'not finished')}"
+    yield f"- **Audit**: `{audit.id}`" + (f", {audit.finished_at:%Y-%m-%d %H:%M} UTC" if audit.finished_at else "")
+    runs = ", ".join(f"{each.run.step.analyzer} v{each.run.step.version}" for each in document.runs)
+    yield f"- **Analyzers**: {_cell(runs or 'none ran')}"
+    yield ""
+
+
+def _findings(document: Report) -> Iterator[str]:
+    yield "### Findings"
+    yield ""
+    if not document.findings:
+        yield "None."
+    else:
+        yield from _table(
+            ("Severity", "Code", "Score", "What was seen"),
+            [(each.severity, each.code, words.score(each), each.message) for _, each in document.findings],
+        )
+    yield ""
+
+
+def _directions(document: Report) -> Iterator[str]:
+    if not document.directions:
+        return
+    yield "### Strongest directions, readable ones first"
+    yield ""
+    yield from _table(
+        ("Strength", "Layer and role", "Side", "Top tokens", "Bottom tokens", "p"),
+        [
+            (f"{each.strength:.3g}", words.place(each.site), words.verb(each), *words.tokens(each.tokens))
+            for each in document.directions
+        ],
+    )
+    yield ""
+
+
+def _coverage(document: Report) -> Iterator[str]:
+    coverage = document.coverage
+    yield "### Coverage"
+    yield ""
+    yield f"{coverage.seen} tensors were looked at, {len(coverage.skipped)} were not."
+    if coverage.skipped:
+        yield ""
+        yield from _table(("Not looked at", "Why"), [(gap.tensor, gap.why) for gap in coverage.skipped[:GAPS_SHOWN]])
+    if len(coverage.skipped) > GAPS_SHOWN:
+        yield f"\nand {len(coverage.skipped) - GAPS_SHOWN} more."
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{' --- |' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(_cell(cell) for cell in row)} |"
+
+
+def _cell(text: str) -> str:
+    """`text` on one line with everything escaped that Markdown or HTML would act on."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,138 @@
+"""The records of the product as JSON, the same in every command, report and response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from registry_auditor.domain import Audit, Finding, ModelRef, Site
+from registry_auditor.report.document import Report
+from registry_auditor.store import BankInfo, StoredDirection, StoredFinding, StoredRun
+
+SCHEMA_VERSION = "1"
+"""Raised when a field changes its meaning or goes; new fields may appear at any time."""
+
+Json = dict[str, Any]
+
+
+def report(document: Report) -> Json:
+    """One audit with everything it found; described by `schema.json` beside this file."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": document.exit_code,
+        "exit_reason": document.audit.reason,
+        "audit": audit(document.audit),
+        "runs": [run(stored) for stored in document.runs],
+        "findings": [{"analyzer": analyzer, **finding(found)} for analyzer, found in document.findings],
+        "banks": [bank(info) for info in document.banks],
+    }
+
+
+def audit(record: Audit) -> Json:
+    """An audit without its runs."""
+    job, subject = record.job, record.subject
+    base = None if job.base is None else _model(job.base, subject.base if subject else None)
+    return {
+        "id": record.id,
+        "model": _model(job.model, subject.model if subject else None),
+        "base": None if base is None else {**base, "source": job.base_source},
+        "state": record.state,
+        "verdict": record.verdict,
+        "reason": record.reason,
+        "fail_on": job.fail_on,
+        "queued_at": _time(record.queued_at),
+        "started_at": _time(record.started_at),
+        "finished_at": _time(record.finished_at),
+    }
+
+
+def run(stored: StoredRun) -> Json:
+    """A run without its findings and banks, which stand beside it."""
+    done = stored.run
+    return {
+        "analyzer": done.step.analyzer,
+        "version": done.step.version,
+        "params": dict(done.params),
+        "status": done.status,
+        "reason": done.reason,
+        "seconds": round(done.seconds, 3),
+        "device": done.device,
+        "peak_memory_bytes": done.peak_memory_bytes,
+        "coverage": {
+            "seen": done.coverage.seen,
+            "skipped": [{"tensor": gap.tensor, "why": gap.why} for gap in done.coverage.skipped],
+        },
+    }
+
+
+def finding(found: Finding) -> Json:
+    """A finding by itself."""
+    return {
+        "code": found.code,
+        "severity": found.severity,
+        "score": found.score,
+        "threshold": found.threshold,
+        "fpr": found.fpr,
+        "message": found.message,
+        "site": None if found.site is None else site(found.site),
+        "evidence": dict(found.evidence),
+        "taxonomies": [asdict(taxonomy) for taxonomy in found.taxonomies],
+    }
+
+
+def stored_finding(stored: StoredFinding) -> Json:
+    """A finding with its id and the model it was made for."""
+    return {
+        "id": stored.id,
+        "fingerprint": stored.fingerprint,
+        "audit": stored.audit,
+        "model": str(stored.model),
+        "analyzer": stored.analyzer,
+        "created_at": _time(stored.created_at),
+        **finding(stored.finding),
+    }
+
+
+def direction(stored: StoredDirection) -> Json:
+    """A direction without its vector, which is row `ordinal` of the bank file."""
+    return {
+        "bank": stored.bank,
+        "ordinal": stored.ordinal,
+        "site": site(stored.site),
+        "rank": stored.rank,
+        "strength": stored.strength,
+        "residual": stored.residual,
+        "tokens": None if stored.tokens is None else asdict(stored.tokens),
+        "models": [str(model) for model in stored.models],
+    }
+
+
+def bank(info: BankInfo) -> Json:
+    """A direction bank."""
+    return {
+        "sha256": info.sha256,
+        "analyzer": info.analyzer,
+        "directions": info.directions,
+        "dimension": info.dimension,
+        "basis": info.basis,
+    }
+
+
+def site(place: Site) -> Json:
+    """Where in a network something is."""
+    return {"tensor": place.tensor, "layer": place.layer, "role": place.role, "side": place.side}
+
+
+def listing(items: list[Mapping[str, Any]], after: str | None) -> Json:
+    """A page of a list; `next` null is the only sign of the end."""
+    return {"items": items, "next": after}
+
+
+def _model(ref: ModelRef, digest: str | None) -> Json:
+    return {"ref": str(ref), "digest": digest or ref.revision}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
