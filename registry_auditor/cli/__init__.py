@@ -7,6 +7,7 @@ import os
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from registry_auditor.errors import AuditorError, UsageError
 
@@ -45,7 +46,7 @@ def _exit_code(arguments: list[str]) -> int:
         # The reader of our output has seen enough, as in `… | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except typer.BadParameter.__mro__[1] as error:
+    except TyperException as error:  # what the parser has against the arguments
         return _failed(error.format_message(), EXIT_USAGE)
     return code if isinstance(code, int) else 0
 
