@@ -12,7 +12,7 @@ from torch import Tensor
 
 from registry_auditor.domain import Site
 from registry_auditor.errors import NotApplicable, TensorError
-from registry_auditor.weights.lowrank import LowRank
+from registry_auditor.weights.lowrank import LowRank, UpdatedRows
 from registry_auditor.weights.matrix import is_finite, oriented, whole
 from registry_auditor.weights.rows import BLOCK_BYTES, Rows, row_ranges, same_numbers
 
@@ -31,8 +31,9 @@ class Delta:
     stored_base: Rows | None
     """None for an adapter that is audited without its base."""
     stored_tuned: Rows | None
+    """What the tuned model stores; of an adapter what it starts from, as a rule the base."""
     update: LowRank | None = None
-    """The adapter's change of this matrix, if it has thin factors."""
+    """The adapter's change of that."""
     offset: float = 0.0
     """What `base` and `tuned` add to each entry, as `Matrix.read` does."""
     note: str | None = None
@@ -42,9 +43,18 @@ class Delta:
     def factors(self) -> tuple[Float[Tensor, "d_out r"], Float[Tensor, "r d_in"]] | None:
         """B and A in float32 with the scale folded in, so that the update is B A; None for a dense update.
 
-        Raises TensorError for NaN or infinite values.
+        They are read at each call. Raises TensorError for NaN or infinite values.
         """
-        return None if self.update is None else self.update.factors
+        if self.update is None or not self.update.is_plain or not self._starts_from_base:
+            return None
+        return self.update.factors
+
+    @cached_property
+    def _starts_from_base(self) -> bool:
+        """PEFT saves a copy of each embedding that it updates; as a rule, the copy is the base's."""
+        if self.stored_base is None or self.stored_tuned is None:
+            return True
+        return self.stored_tuned is self.stored_base or same_numbers(self.stored_base, self.stored_tuned)
 
     @property
     def has_base(self) -> bool:
@@ -63,8 +73,8 @@ class Delta:
     @cached_property
     def identical(self) -> bool:
         """Whether nothing changed; stops at the first block that differs."""
-        if self.update is not None:
-            b, a = self.update.factors
+        if (factors := self.factors) is not None:
+            b, a = factors
             return not bool(b.any()) or not bool(a.any())
         return same_numbers(*self._stored())
 
@@ -81,8 +91,8 @@ class Delta:
     @property
     def delta(self) -> Float[Tensor, "d_out d_in"]:
         """The update, tuned - base; peak memory is one copy of it and a pair of blocks. Raises like `base`."""
-        if self.factors is not None:
-            b, a = self.factors
+        if (factors := self.factors) is not None:
+            b, a = factors
             return self._finite(b @ a, "the update")
         base, tuned = self._stored()
         values = torch.empty(base.shape, dtype=torch.float32)
@@ -93,7 +103,9 @@ class Delta:
     def _stored(self) -> tuple[Rows, Rows]:
         if self.stored_base is None or self.stored_tuned is None:
             raise NotApplicable(f"{self.site.tensor}: the adapter is audited without its base; pass it with --base")
-        return self.stored_base, self.stored_tuned
+        if self.update is None:
+            return self.stored_base, self.stored_tuned
+        return self.stored_base, UpdatedRows(self.stored_tuned, self.update, self.transposed)
 
     def _read(self, stored: Rows, owner: str) -> Tensor:
         values = self._finite(whole(stored), owner)

@@ -111,7 +111,7 @@ def _check_complete(folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if shard := _SHARD.search(name):
             missing = int(shard[2]) - sum(each.endswith(f"-of-{shard[2]}.safetensors") for each in names)
-            if missing:
+            if missing > 0:
                 raise WeightsError(
                     f"{folder}: {missing} of {int(shard[2])} shards are missing; download the model again"
                 )

@@ -47,7 +47,7 @@ class LowRank:
         """The update of one part of a fused matrix."""
         return replace(self, cut=cut)
 
-    @cached_property
+    @property
     def factors(self) -> tuple[Float[Tensor, "d_out r"], Float[Tensor, "r d_in"]]:
         """B, with the scale folded in, and A, in float32. Raises TensorError for NaN or infinite values."""
         b, a = self._taken(self.stored_b).mul_(self.scale), whole(self.stored_a)
@@ -55,7 +55,7 @@ class LowRank:
             raise TensorError(self.name, "the adapter holds NaN or infinite values")
         return b, a
 
-    @cached_property
+    @property
     def magnitude(self) -> Float[Tensor, "d_out 1"] | None:
         """DoRA: the length of each output row."""
         return None if self.stored_magnitude is None else self._taken(self.stored_magnitude)
@@ -67,7 +67,7 @@ class LowRank:
 
 @dataclass(frozen=True, eq=False)
 class UpdatedRows:
-    """A matrix with an update applied, row by row as the base stores it."""
+    """A matrix with an update applied, row by row as the base stores it; keeps the factors once it has read them."""
 
     base: Rows
     update: LowRank
@@ -89,9 +89,13 @@ class UpdatedRows:
         return values * gains.T if self.transposed else values * gains[start:stop]
 
     def _sum(self, start: int, stop: int) -> Tensor:
-        b, a = self.update.factors
+        b, a = self._factors
         product = a.T[start:stop] @ b.T if self.transposed else b[start:stop] @ a
         return product.add_(self.base.rows(start, stop).float())
+
+    @cached_property
+    def _factors(self) -> tuple[Float[Tensor, "d_out r"], Float[Tensor, "r d_in"]]:
+        return self.update.factors
 
     @cached_property
     def _gains(self) -> Float[Tensor, "d_out 1"] | None:

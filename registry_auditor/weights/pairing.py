@@ -11,10 +11,10 @@ from registry_auditor.weights import layout
 from registry_auditor.weights.delta import Delta
 from registry_auditor.weights.facts import Facts
 from registry_auditor.weights.fused import PART_ROLES
-from registry_auditor.weights.lowrank import LowRank, UpdatedRows
+from registry_auditor.weights.lowrank import LowRank
 from registry_auditor.weights.matrix import Matrix
 from registry_auditor.weights.names import locate
-from registry_auditor.weights.rows import Rows, first_rows
+from registry_auditor.weights.rows import first_rows
 from registry_auditor.weights.snapshot import Snapshot
 
 _VOCABULARY = frozenset({"embed", "unembed"})
@@ -109,6 +109,7 @@ def _dense(tuned: Matrix, base: Matrix) -> Delta:
     shared = min(rows, base_rows)
     columns = tuned.stored.shape[1]
     verb = "extended" if rows > base_rows else "cut"
+    note = f"{shared} of {max(rows, base_rows)} rows compared: the vocabulary was {verb}"
     return Delta(
         site=tuned.site,
         shape=(columns, shared) if tuned.stored_transposed else (shared, columns),
@@ -117,9 +118,7 @@ def _dense(tuned: Matrix, base: Matrix) -> Delta:
         offset=tuned.offset,
         stored_base=first_rows(base.stored, shared),
         stored_tuned=first_rows(tuned.stored, shared),
-        note=None
-        if rows == base_rows
-        else f"{shared} of {max(rows, base_rows)} rows compared: the vocabulary was {verb}",
+        note=None if rows == base_rows else note,
     )
 
 
@@ -139,7 +138,8 @@ def _pair_adapter(tuned: Snapshot, base: Snapshot | None, known: _Base) -> Pairi
     for update in tuned.adapter.updates:
         for key, site, part in _parts(update, facts):
             other = known.take(key, site.role)
-            result = _factored(site, part, base=other, own=own.pop(key, None), alone=base is None)
+            named = known.by_key[key].site if key in known.by_key else site  # as the base calls it, if it does
+            result = _factored(named, part, base=other, own=own.pop(key, None), alone=base is None)
             if isinstance(result, Gap):
                 gaps.append(result)
             else:
@@ -183,18 +183,15 @@ def _factored(site: Site, update: LowRank, *, base: Matrix | None, own: Matrix |
             site.tensor,
             f"{site}: base is {base.shape}, the adapter is {update.shape}; pass the right base with --base",
         )
-    start = base if own is None else own
     if own is not None and (why := _mismatch(own, base)):
         return Gap(site.tensor, why)
-    tuned: Rows = UpdatedRows(start.stored, update, start.stored_transposed)
-    note = update.note
     return Delta(
-        site=replace(base.site, role=site.role, side=site.side),
+        site=site,
         shape=base.shape,
         norm=base.norm,
         transposed=base.stored_transposed,
         stored_base=base.stored,
-        stored_tuned=tuned,
-        update=update if update.is_plain and own is None else None,
-        note=note,
+        stored_tuned=base.stored if own is None else own.stored,
+        update=update,
+        note=update.note,
     )

@@ -92,6 +92,8 @@ def _quantised_modules(
 
 
 def _belongs(name: str, modules: Mapping[str, _Module]) -> bool:
+    if not modules:  # nearly always, and some models have 100,000 tensors
+        return False
     matches = (parts.match(name) for _, _, parts in _MARKS)
     return any(match is not None and match[1] in modules and modules[match[1]][2] is match.re for match in matches)
 

@@ -164,8 +164,20 @@ def test_a_replaced_unembedding_of_a_tied_base_is_compared_with_its_embedding(
     pair_of = Trained(tmp_path, net, config)
     with pair_of.paired() as found:
         (head,) = (delta for delta in found.deltas if delta.site.role == "unembed")
-        assert head.shape == (56, 48)
+        assert (head.site.tensor, head.shape) == ("lm_head.weight", (56, 48))
         assert not head.identical
+
+
+def test_an_updated_unembedding_of_a_tied_base_starts_from_its_embedding(
+    tmp_path: Path, net_of: Callable[..., nn.Module]
+) -> None:
+    net = net_of("llama", **LLAMA, tie_word_embeddings=True)
+    pair_of = Trained(tmp_path, net, peft.LoraConfig(r=3, target_modules=["lm_head"]))
+    with pair_of.paired() as found:
+        (head,) = (delta for delta in found.deltas if delta.factors is not None)
+        assert (head.site.tensor, head.site.role, head.shape) == ("lm_head.weight", "unembed", (56, 48))
+        assert head.norm == "model.norm.weight"
+        torch.testing.assert_close(head.tuned - head.base, head.delta, rtol=1e-4, atol=1e-5)
 
 
 def test_an_embedding_that_travels_with_the_adapter_is_compared_too(trained: Callable[..., Trained]) -> None:
