@@ -2,7 +2,7 @@ PYTHON ?= python
 # Two processes with two threads each on two cores crawl.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: check lint types test format
+.PHONY: check lint types test docs format
 
 check: lint types test  ## everything CI does
 
@@ -15,6 +15,9 @@ types:
 
 test:
 	$(PYTHON) -m pytest
+
+docs:
+	$(PYTHON) docs/generate.py
 
 format:
 	$(PYTHON) -m ruff check --fix .

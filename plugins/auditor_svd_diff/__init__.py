@@ -27,15 +27,16 @@ def svd_diff(
     What it reports:
         The direction bank: for every matrix that writes to the residual stream the left singular vectors of its
         update, for every one that reads from it the right ones, strongest first, as far as they stand above the noise
-        edge and at most `max_directions` a matrix.
-        `svd-diff/summary` (info): which modules and layers changed, by how much and with which rank.
-        `svd-diff/identical` (info): nothing changed at all.
-        `svd-diff/noise-only` (low): something changed, but nothing stands above noise: nothing was learnt.
-        `svd-diff/low-rank-update` (info): a merged adapter, and its rank.
-        `svd-diff/rank-one-update` (low): matrices changed along a single direction, as model editing does.
-        `svd-diff/shared-direction` (medium): one direction in many writing matrices, the mark of abliteration.
-        `svd-diff/not-the-base` (medium): updates as large as the base; the base is another network.
-        `svd-diff/added-tensors`, `svd-diff/removed-tensors` (low): what only one of the two models has.
+        edge and at most `max_directions` a matrix; and these findings:
+
+        - `svd-diff/summary` (info): which modules and layers changed, by how much and with which rank.
+        - `svd-diff/identical` (info): nothing changed at all.
+        - `svd-diff/noise-only` (low): something changed, but nothing stands above noise: nothing was learnt.
+        - `svd-diff/low-rank-update` (info): a merged adapter, and its rank.
+        - `svd-diff/rank-one-update` (low): matrices changed along a single direction, as model editing does.
+        - `svd-diff/shared-direction` (medium): one direction in many writing matrices, the mark of abliteration.
+        - `svd-diff/not-the-base` (medium): updates as large as the base; the base is another network.
+        - `svd-diff/added-tensors`, `svd-diff/removed-tensors` (low): what only one of the two models has.
 
     Why it matters:
         A card says what somebody meant to train. The update says what was trained: a "helpful" fine-tune that removes
