@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
 
 from registry_auditor.domain import Side, Site
 from registry_auditor.weights import Matrix, Snapshot, open_snapshot
-from registry_auditor.weights.rows import CutRows
 
 KV = {"num_key_value_heads": 2}
 HEADS = {**KV, "head_dim": 8}
@@ -64,7 +62,6 @@ SPARSE: dict[str, dict[str, Any]] = {
     "gpt_oss": {**HEADS, "num_local_experts": 3, "num_experts_per_tok": 2, "intermediate_size": 8},
     "llama4_text": LLAMA4,
 }
-FUSED = ("phi3", "gpt2", "gpt_neox", "gpt_bigcode", "gpt_bigcode:per-head")
 OTHERS: dict[str, dict[str, Any]] = {"rwkv": {"attention_hidden_size": 36}, "bert": {}}
 ALL = {**DENSE, **SPARSE, **OTHERS, **{f"{name}:stacked": options for name, options in SPARSE.items()}}
 TOKENS = torch.tensor([[5, 9, 33, 50, 7]])
@@ -237,65 +234,6 @@ def test_embedding_and_unembedding_are_the_right_way_round(name: str, case_of: C
         assert torch.equal(case.trace.inputs[head], case.trace.outputs[module_of(unembed.norm)])
     else:
         assert name in {"olmo", "bert"}
-
-
-def probe(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-    """Attention that keeps what it was given; at position 0 no rotation has happened to it."""
-    module.seen = {"attn.q": query, "attn.k": key, "attn.v": value}
-    return torch.zeros(query.shape[0], query.shape[2], query.shape[1], query.shape[3]), None
-
-
-@pytest.mark.parametrize("name", FUSED)
-def test_fused_projections_are_divided_as_the_network_divides_them(name: str, case_of: Callable[..., Case]) -> None:
-    case = case_of(name)
-    AttentionInterface.register("probe", probe)
-    case.net.set_attn_implementation("probe")
-    trace = trace_of(case.net)
-    case.net.set_attn_implementation("eager")
-    for part in (matrix for matrix in case.snapshot.matrices.values() if "[" in matrix.site.tensor):
-        module = module_of(part.site.tensor)
-        if part.site.role not in {"attn.q", "attn.k", "attn.v"}:
-            continue
-        bias = part_of_bias(case, part)
-        ours = trace.inputs[module][0, 0] @ part.read().T + bias
-        theirs = case.net.get_submodule(module.rpartition(".")[0]).seen[part.site.role][0, :, 0]
-        assert_close(ours, theirs.reshape(-1))
-
-
-def part_of_bias(case: Case, part: Matrix) -> Tensor:
-    """The share of the fused bias that belongs to `part`: what the module gives for a zero input, cut as we cut."""
-    bias = case.net.get_submodule(module_of(part.site.tensor)).bias
-    if bias is None:
-        return torch.zeros(part.shape[0])
-    stored = part.stored
-    assert isinstance(stored, CutRows)
-    return stored.cut.take(bias.detach()[:, None], axis=0)[:, 0]
-
-
-@pytest.mark.parametrize("name", ["falcon", "falcon:grouped", "falcon:per-head", "bloom"])
-def test_the_row_orders_of_falcon_and_bloom_are_theirs(name: str, case_of: Callable[..., Case]) -> None:
-    case = case_of(name)
-    for part in (matrix for matrix in case.snapshot.matrices.values() if "[" in matrix.site.tensor):
-        module = module_of(part.site.tensor)
-        attention = case.net.get_submodule(module.rpartition(".")[0])
-        fused = case.trace.outputs[module]
-        if name == "bloom":
-            query, key, value = (each.transpose(1, 2) for each in attention._reshape(fused))
-        else:
-            query, key, value = attention._split_heads(fused)
-        theirs = {"attn.q": query, "attn.k": key, "attn.v": value}[part.site.role][0, 0]
-        ours = case.trace.inputs[module][0, 0] @ part.read().T + part_of_bias(case, part)
-        if name == "falcon:grouped":  # it repeats each key and value for the queries of its group
-            theirs = theirs.unique_consecutive(dim=0)
-        assert_close(ours, theirs.reshape(-1))
-
-
-def test_gate_and_up_of_phi3_are_not_exchanged(case_of: Callable[..., Case]) -> None:
-    case = case_of("phi3")
-    parts = {matrix.site.role: matrix for matrix in case.snapshot.matrices.values() if matrix.site.layer == 1}
-    stream = case.trace.inputs["model.layers.1.mlp.gate_up_proj"]
-    hidden = torch.nn.functional.silu(stream @ parts["mlp.gate"].read().T) * (stream @ parts["mlp.up"].read().T)
-    assert_close(hidden, case.trace.inputs["model.layers.1.mlp.down_proj"])
 
 
 def test_both_writers_of_rwkv_add_to_the_stream(case_of: Callable[..., Case]) -> None:
