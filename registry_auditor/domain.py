@@ -115,7 +115,9 @@ class Site:
     """None for what neither reads nor writes the residual stream."""
 
     def __str__(self) -> str:
-        return self.tensor if self.layer is None else f"layer {self.layer} {self.role}"
+        if self.layer is None:
+            return self.tensor if self.role == "other" else self.role
+        return f"layer {self.layer} {self.role}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ SHOWN = 10
 """How many of the strongest readable directions the finding spells out; all are kept with the bank."""
 
 
-@analyzer("token-projection", version=1, needs={"base", "tokenizer"})
+@analyzer("token-projection", version=1, needs={"base"})
 def token_projection(
     subject: Subject,
     *,
@@ -56,6 +56,8 @@ def token_projection(
         nostalgebraist 2020 (logit lens); Millidge & Black 2022; Benjamini & Hochberg 1995.
     """
     directions = subject.directions(k=max_directions, seed=seed)
+    if not directions:
+        return  # nothing was learnt, so there is nothing that a missing tokenizer would hide
     read = read_directions(directions, subject.reference, subject.vocabulary, top=top, null=null, seed=seed)
     yield from read
     told = [direction for direction in read if direction.tokens is not None]

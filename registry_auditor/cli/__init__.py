@@ -47,8 +47,15 @@ def _exit_code(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except TyperException as error:  # what the parser has against the arguments
-        return _failed(error.format_message(), EXIT_USAGE)
+        return _misused(error.format_message())
     return code if isinstance(code, int) else 0
+
+
+def _misused(message: str) -> int:
+    if message.startswith("Usage:"):  # a group of commands was named without one of them
+        typer.echo(message, err=True)
+        return EXIT_USAGE
+    return _failed(f"{message} See: registry-auditor --help", EXIT_USAGE)
 
 
 def _failed(message: str, code: int) -> int:

@@ -19,15 +19,15 @@ def resolve(name: str, revision: str | None) -> ModelRef:
 
     Without a network, the commit that the local cache knows for it. Raises RegistryError if neither has it.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.errors import OfflineModeIsEnabled as Offline
 
     try:
         return ModelRef("hf", name, HfApi().model_info(name, revision=revision).sha)
     except (HfHubHTTPError, HFValidationError) as error:
         raise RegistryError(f"hf:{name}: {_first_line(error)}; check the name, the revision and HF_TOKEN") from error
-    except (OSError, Offline, RuntimeError) as unreachable:
+    except (HTTPError, OSError) as unreachable:
         try:
             cached = snapshot_download(name, revision=revision, local_files_only=True)
         except (LocalEntryNotFoundError, OSError):
@@ -50,12 +50,12 @@ def open_model(ref: ModelRef) -> Iterator[Snapshot]:
 
 def folder(ref: ModelRef) -> Path:
     """Where the files of `ref` lie on this machine. Raises RegistryError if they cannot be fetched."""
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(snapshot_download(ref.name, revision=ref.revision, allow_patterns=[*WANTED, *DESCRIBED]))
-    except (HfHubHTTPError, OSError, RuntimeError) as error:
+    except (HTTPError, OSError) as error:
         raise RegistryError(f"{ref}: cannot be downloaded ({_first_line(error)}); check HF_TOKEN and disk") from error
 
 
