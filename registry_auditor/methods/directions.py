@@ -16,23 +16,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from registry_auditor.domain import Direction, Side, Site
 from registry_auditor.errors import TensorError
+from registry_auditor.methods.difference import BLOCK_BYTES, Workspace, norm
 from registry_auditor.numerics.factored import factored_svd
-from registry_auditor.numerics.rows import Energy, EnergyMeter, RowMatrix
 from registry_auditor.numerics.svd import SVD, truncated_svd
 from registry_auditor.weights import Delta
-
-ROUNDING_OF_EPSILON = 1 / math.sqrt(28)
-"""RMS rounding error of a float over its RMS, in machine epsilons: ε²/12 against a mean square mantissa of 7/3."""
-
-WORKSPACE_BYTES = 512 * 2**20
-"""Updates up to this size are held in memory while they are decomposed, larger ones are streamed on every pass."""
-
-BLOCK_BYTES = 4 * 2**20
-"""Row blocks of about the size of a processor's cache: converting, subtracting and measuring then cost one read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +64,7 @@ class MatrixUpdate:
     @property
     def stable_rank(self) -> float:
         """Σ s² / s1²: how many equally strong directions would hold the same energy."""
-        return self.norm**2 / float(self.singular_values[0]) ** 2
+        return (self.norm / float(self.singular_values[0])) ** 2
 
     @property
     def top_energy(self) -> float:
@@ -84,12 +74,12 @@ class MatrixUpdate:
     @property
     def remainder(self) -> float:
         """Frobenius norm of what is left without the singular values above the noise edge."""
-        return max(0.0, self.norm**2 - float((self.singular_values[: self.rank] ** 2).sum())) ** 0.5
+        return self.norm * math.sqrt(1.0 - self.signal_energy) if self.norm else 0.0
 
     @property
     def signal_energy(self) -> float:
         """The share of the energy, 0..1, that lies in the singular values above the noise edge."""
-        return min(1.0, float((self.singular_values[: self.rank] ** 2).sum()) / self.norm**2)
+        return min(1.0, float(((self.singular_values[: self.rank] / self.norm) ** 2).sum()))
 
 
 class Decomposer:
@@ -100,7 +90,7 @@ class Decomposer:
         self.k = k
         self.seed = seed
         self.device = torch.device(device)
-        self._buffer = torch.empty(0)
+        self._workspace = Workspace(self.device)
 
     def measure(self, delta: Delta) -> MatrixUpdate:
         """The update of one matrix.
@@ -118,17 +108,17 @@ class Decomposer:
         B, A = (factor.to(self.device) for factor in delta.factors)
         svd = factored_svd(B, A)
         base_norm = _norm_of_base(delta) if delta.has_base else None
-        update = MatrixUpdate(delta.site, delta.shape, float(torch.linalg.vector_norm(svd.S.double())), base_norm)
+        update = MatrixUpdate(delta.site, delta.shape, float(torch.linalg.vector_norm(svd.S)), base_norm)
         return update if update.identical else self._with_spectrum(update, svd)
 
     def _dense(self, delta: Delta) -> MatrixUpdate:
-        rows = self._subtract(delta)
-        update = MatrixUpdate(delta.site, delta.shape, math.sqrt(rows.energy.total), rows.base_norm, rows.rounding)
-        if not math.isfinite(update.norm):
+        found = self._workspace.subtract(delta)
+        update = MatrixUpdate(delta.site, delta.shape, found.norm, found.base_norm, found.rounding)
+        if not math.isfinite(update.norm) or not math.isfinite(found.base_norm):
             raise ValueError("the weights hold a NaN or an infinite value; the upload is broken")
         if update.identical or delta.site.side is None or min(delta.shape) == 1:
             return update
-        svd = truncated_svd(rows.matrix, min(self.k, *delta.shape), energy=rows.energy, seed=self.seed)
+        svd = truncated_svd(found.matrix, min(self.k, *delta.shape), energy=found.energy, seed=self.seed)
         return self._with_spectrum(update, svd.transposed() if delta.transposed else svd)
 
     def _with_spectrum(self, update: MatrixUpdate, svd: SVD) -> MatrixUpdate:
@@ -140,52 +130,6 @@ class Decomposer:
             edge=svd.edge,
             directions=tuple(_directions(update.site, svd, rank)),
         )
-
-    def _subtract(self, delta: Delta) -> _Difference:
-        """The stored update as rows, measured in the one pass over both files that makes it."""
-        shape = delta.shape[::-1] if delta.transposed else delta.shape
-        held = shape[0] * shape[1] * 4 <= WORKSPACE_BYTES
-        whole = self._workspace(shape) if held else None
-        meter, base_squared, epsilon = EnergyMeter(shape[1]), 0.0, 0.0
-        for update, base in self._difference_blocks(delta, whole):
-            base_squared += float(torch.linalg.vector_norm(base)) ** 2
-            meter.add(update)
-        for pair in delta.blocks(BLOCK_BYTES):
-            epsilon = max(torch.finfo(block.dtype).eps for block in pair)
-            break
-        if whole is not None:
-            matrix = RowMatrix.dense(whole)
-        else:
-            matrix = RowMatrix(shape, lambda: (each for each, _ in self._difference_blocks(delta, None)), self.device)
-        base_norm = math.sqrt(base_squared)
-        return _Difference(matrix, meter.energy(), base_norm, base_norm * epsilon * ROUNDING_OF_EPSILON)
-
-    def _difference_blocks(self, delta: Delta, whole: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Row blocks of tuned − base beside those of the base, float32; into `whole` if there is one."""
-        base32 = difference = torch.empty(0)
-        row = 0
-        for base, tuned in delta.blocks(BLOCK_BYTES):
-            if len(base32) < len(base):
-                base32 = torch.empty(base.shape, device=self.device)
-                difference = torch.empty_like(base32) if whole is None else difference
-            update = difference[: len(base)] if whole is None else whole[row : row + len(base)]
-            reference = base32[: len(base)].copy_(base)
-            yield update.copy_(tuned).sub_(reference), reference
-            row += len(base)
-
-    def _workspace(self, shape: tuple[int, int]) -> Tensor:
-        size = shape[0] * shape[1]
-        if self._buffer.numel() < size:
-            self._buffer = torch.empty(size, device=self.device)
-        return self._buffer[:size].view(shape)
-
-
-@dataclass(frozen=True, eq=False)
-class _Difference:
-    matrix: RowMatrix
-    energy: Energy
-    base_norm: float
-    rounding: float
 
 
 def _directions(site: Site, svd: SVD, count: int) -> Iterator[Direction]:
@@ -199,5 +143,4 @@ def _directions(site: Site, svd: SVD, count: int) -> Iterator[Direction]:
 
 
 def _norm_of_base(delta: Delta) -> float:
-    squares = (float(torch.linalg.vector_norm(base.float())) ** 2 for base, _ in delta.blocks(BLOCK_BYTES))
-    return math.sqrt(sum(squares))
+    return math.hypot(*(norm(base) for base, _ in delta.blocks(BLOCK_BYTES)))

@@ -39,8 +39,8 @@ def is_foreign(update: MatrixUpdate) -> bool:
 def relative_update(updates: Iterable[MatrixUpdate]) -> float | None:
     """Size of all updates together over size of their bases; None where no base is known."""
     known = [update for update in updates if update.base_norm]
-    base = sum((update.base_norm or 0.0) ** 2 for update in known)
-    return math.sqrt(sum(update.norm**2 for update in known) / base) if base else None
+    base = math.hypot(*(update.base_norm or 0.0 for update in known))
+    return math.hypot(*(update.norm for update in known)) / base if base else None
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def _right_of_spectrum(r: Profile, of_r: Profile, f: Profile, a: Profile) -> Pro
 
     Newton's method from the left, where the sum is convex in z: it never overshoots.
     """
-    z = r[-1] * a + r[-1] / f  # the largest term alone already reaches f here
+    z: Profile = r[-1] * a + r[-1] / f  # the largest term alone already reaches f here
     for _ in range(60):
         gaps = z[:, None] - np.outer(a, r)
         terms = of_r * r / gaps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 CPU = torch.device("cpu")
+
+SAFE_EXPONENT = 40
+"""Entries whose largest is within 2^±40 have squares, and sums of squares, that float32 holds without loss."""
+
+GRAM_ENTRIES = 2**21
+"""How many entries at a time are converted to float64."""
+
+
+def unit_for(largest: float) -> float:
+    """The power of two that brings `largest` near 1; 1 where it is safe as it is, zero or not finite."""
+    if largest == 0.0 or not math.isfinite(largest):
+        return 1.0
+    _, exponent = math.frexp(largest)
+    return 1.0 if abs(exponent) <= SAFE_EXPONENT else 2.0 ** max(exponent, -1000)
+
+
+def scaled(matrix: Float[Tensor, "m n"]) -> tuple[Float[Tensor, "m n"], float]:
+    """`matrix` in float32 and the unit that it is in; copied only where its scale is extreme."""
+    low, high = torch.aminmax(matrix) if matrix.numel() else (0.0, 0.0)  # both are NaN if any entry is
+    unit = unit_for(max(-float(low), float(high)))
+    return (matrix.float() if unit == 1.0 else (matrix.double() / unit).float()), unit
 
 
 @dataclass(frozen=True)
@@ -25,12 +47,15 @@ class RowMatrix:
     """Consecutive float32 row blocks, the same ones at every call. A block is valid until the next is drawn."""
     device: torch.device = CPU
     """Where the blocks are, and every product with them."""
+    unit: float = 1.0
+    """What a 1 in the blocks, in products and in energies stands for: a power of two, so that nothing is rounded.
+    A matrix of 1e-30 or 1e+30 is held in a unit of its own size, since float32 cannot hold the squares."""
 
     @classmethod
     def dense(cls, matrix: Float[Tensor, "m n"]) -> RowMatrix:
-        """A matrix that is already in memory, as a single block."""
-        matrix = matrix.float()
-        return cls((matrix.shape[0], matrix.shape[1]), lambda: iter((matrix,)), matrix.device)
+        """A matrix that is already in memory, as a single block; copied only where its scale is extreme."""
+        held, unit = scaled(matrix)
+        return cls((matrix.shape[0], matrix.shape[1]), lambda: iter((held,)), held.device, unit)
 
     def times(self, right: Float[Tensor, "n k"]) -> Float[Tensor, "m k"]:
         """The product with `right`."""
@@ -50,15 +75,32 @@ class RowMatrix:
             row += len(block)
         return out
 
+    def gram(self, *, of_rows: bool) -> Float[Tensor, "s s"]:
+        """The products of all rows, or of all columns, with each other, in float64.
+
+        Memory: the result and a few blocks; for rows also the whole matrix, unless it is held as one block.
+        """
+        size = self.shape[0] if of_rows else self.shape[1]
+        out = torch.zeros(size, size, dtype=torch.float64, device=self.device)
+        for block in [self.read().T] if of_rows else self.blocks():
+            step = max(1, GRAM_ENTRIES // max(1, size))
+            for part in torch.split(block, step):
+                wide = part.double()
+                out.addmm_(wide.T, wide)
+        return out
+
     def read(self) -> Float[Tensor, "m n"]:
-        """The whole matrix in memory; a copy unless it is held as one block."""
-        parts = [block.clone() for block in self.blocks()] if self.shape[0] else []
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        """The whole matrix in memory; a copy unless it is one block."""
+        blocks = self.blocks()
+        first = next(blocks)
+        if len(first) == self.shape[0]:
+            return first
+        return torch.cat([first.clone(), *(block.clone() for block in blocks)])
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Squared norms of a matrix by row and by column, in float64 on the CPU."""
+    """Squared norms of a matrix by row and by column, in its unit, in float64 on the CPU."""
 
     rows: Float[Tensor, " m"]
     columns: Float[Tensor, " n"]

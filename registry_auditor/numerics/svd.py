@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from registry_auditor.numerics.noise import signal_rank
+from registry_auditor.numerics.krylov import Krylov
+from registry_auditor.numerics.noise import RELATIVE_ZERO, signal_rank
 from registry_auditor.numerics.rows import Energy, RowMatrix
 
 OVERSAMPLING = 8
 """Halko et al. recommend 5 to 10 columns more than are wanted."""
 
+LANE = 16
+"""Blocks are a multiple of this wide: matrix products with 28 columns take as long as with 32."""
+
 TOLERANCE = 5e-4
 """Residual ‖ΔW v − σ u‖ / σ at which a triplet counts as found. With the next singular value 5 % away the direction is
 then within 0.01 rad of the exact one (|cos| ≥ 0.9999), by Wedin's theorem."""
 
-MAX_BLOCKS = 10
-"""Krylov blocks before the full decomposition is the cheaper way to an answer."""
+SUSPECT = 0.94
+"""Share of the noise edge from which a vector counts as a direction that may yet rise above it. After two blocks noise
+of large matrices has come to 0.93 of its edge, and a direction 10 % above the edge to 0.95."""
+
+SEARCH_BLOCKS = 3
+"""Krylov blocks after which nothing below the edge is suspected: directions 10 % above it have come to light, whatever
+the shape (tests/numerics/test_svd.py)."""
+
+MAX_BLOCKS = 16
+"""Krylov blocks before the full decomposition is the cheaper way to an answer, if they are not half of the matrix."""
+
+EXACT_BLOCKS = 8
+"""Matrices of which so many blocks would be the whole are decomposed in full at once."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +44,11 @@ class SVD:
 
     U: Float[Tensor, "m k"]
     S: Float[Tensor, " k"]
+    """In float64: matrices of any scale have singular values."""
     Vh: Float[Tensor, "k n"]
     residual: Float[Tensor, " k"]
-    """‖A v − σ u‖ / σ, measured with the matrix itself; A'u = σ v holds by construction."""
+    """‖A v − σ u‖ / σ, or ‖A'u − σ v‖ / σ where it is larger, measured with the matrix itself; one of the two vanishes
+    by construction."""
     signal: int
     """How many of the triplets stand above the noise edge."""
     edge: float
@@ -40,10 +57,6 @@ class SVD:
     def transposed(self) -> SVD:
         """The same triplets of the transpose."""
         return SVD(self.Vh.T, self.S, self.U.T, self.residual, self.signal, self.edge)
-
-    def leading(self, k: int) -> SVD:
-        """The first `k` triplets of these."""
-        return SVD(self.U[:, :k], self.S[:k], self.Vh[:k], self.residual[:k], min(self.signal, k), self.edge)
 
 
 def truncated_svd(
@@ -62,8 +75,10 @@ def truncated_svd(
     Deterministic for a seed and a number of threads; the largest-magnitude entry of every u is positive. Computed in
     float32, small projected problems in float64.
 
-    Falls back to the full decomposition when the matrix is so small, or its spectrum so flat, that this is quicker.
-    Memory: that of the matrix, and MAX_BLOCKS · (k + OVERSAMPLING) · (m + n) floats.
+    Fewer than k triplets come where the rest is zero. Falls back to the full decomposition (of the smaller Gram
+    matrix, in float64) when the matrix is so small, or its spectrum so flat, that this is quicker.
+    Memory: that of the matrix, and MAX_BLOCKS · (k + OVERSAMPLING) · (m + n) floats; three float64 squares of the
+    smaller side where it falls back.
 
     Raises:
         ValueError: if k is not in 1..min(m, n), or the matrix holds a value that is not finite.
@@ -75,67 +90,67 @@ def truncated_svd(
     if not 1 <= k <= min(m, n):
         raise ValueError(f"k is {k}; a {m} × {n} matrix has 1 to {min(m, n)} singular triplets")
     energy = Energy.of(matrix) if energy is None else energy
-    if not np.isfinite(energy.total):
+    if not math.isfinite(energy.total):
         raise ValueError("the matrix holds a NaN or an infinite value")
-    width = k + OVERSAMPLING
-    if min(m, n) <= 4 * width:
+    width = -(-(k + OVERSAMPLING) // LANE) * LANE
+    if energy.total == 0.0:
+        return SVD(torch.empty(m, 0), torch.empty(0).double(), torch.empty(0, n), torch.empty(0), 0, 0.0)
+    if min(m, n) <= EXACT_BLOCKS * width:
         return _full(matrix, k, energy)
-    found = _block_krylov(matrix, width, k, energy, tolerance, seed)
+    found = _iterate(Krylov(matrix, width, seed), k, energy, tolerance)
     return _full(matrix, k, energy) if found is None else found
 
 
-def _block_krylov(matrix: RowMatrix, width: int, k: int, energy: Energy, tolerance: float, seed: int) -> SVD | None:
-    n = matrix.shape[1]
-    start = torch.randn(n, width, generator=torch.Generator().manual_seed(seed))  # one start for all devices
-    image = matrix.times(start.to(matrix.device))
-    Q, B = image[:, :0], start.to(matrix.device)[:, :0]
-    for _ in range(MAX_BLOCKS):
-        block = _orthonormal(image, Q)
-        Q, B = torch.cat([Q, block], 1), torch.cat([B, matrix.transpose_times(block)], 1)
-        U, S, V = _ritz(Q, B, width)
-        image = matrix.times(V)
-        residual = torch.linalg.vector_norm(image - U * S, dim=0) / S.clamp_min(torch.finfo(S.dtype).tiny)
-        signal, edge = _signal(U, S, V, energy, k)
-        if bool((residual[:signal] <= tolerance).all()):
-            U, V = _fix_signs(U, V)
-            return SVD(U, S, V.T, residual, signal, edge).leading(k)
+def _iterate(krylov: Krylov, k: int, energy: Energy, tolerance: float) -> SVD | None:
+    for blocks in range(1, 1 + min(MAX_BLOCKS, min(krylov.matrix.shape) // (2 * krylov.width))):
+        krylov.advance()
+        converged = krylov.residual[:k] <= tolerance
+        all_found = bool(converged.all())
+        if blocks == 1 and not all_found:
+            continue
+        U, S, V = krylov.triplets(k)
+        signal, edge = _signal(U, S, V, energy)
+        hidden = blocks < SEARCH_BLOCKS and float(krylov.reach[signal:k].max(initial=0.0)) > SUSPECT * edge
+        if all_found or (bool(converged[:signal].all()) and not hidden):
+            gaps = krylov.images[:, :k] - U * S.float()
+            return _finished((U, S, V), gaps, signal=signal, edge=edge, unit=krylov.matrix.unit)
     return None
 
 
-def _ritz(Q: Tensor, B: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `width` best triplets of the matrix within the span of Q, given B = A'Q."""
-    P, R = torch.linalg.qr(B)
-    left, S, right = torch.linalg.svd(R.double().T)
-    return Q @ left[:, :width].float(), S[:width].float(), P @ right[:width].T.float()
-
-
-def _orthonormal(block: Tensor, Q: Tensor) -> Tensor:
-    """An orthonormal basis of `block` after Q is projected out; twice, since once leaves rounding behind."""
-    for _ in range(2):
-        block, _ = torch.linalg.qr(block - Q @ (Q.T @ block))
-    return block
-
-
 def _full(matrix: RowMatrix, k: int, energy: Energy) -> SVD:
-    whole = matrix.read()
-    small = min(whole.shape) <= 1024  # float64 is affordable there
-    U, S, Vh = torch.linalg.svd(whole.double() if small else whole, full_matrices=False)
-    U, S, Vh = U[:, : k + 1].float(), S[: k + 1].float(), Vh[: k + 1].float()
-    residual = torch.linalg.vector_norm(whole @ Vh.T - U * S, dim=0) / S.clamp_min(torch.finfo(S.dtype).tiny)
-    signal, edge = _signal(U, S, Vh.T, energy, k)
-    U, V = _fix_signs(U, Vh.T)
-    return SVD(U, S, V.T, residual, signal, edge).leading(k)
+    """By the eigenvectors of the smaller Gram matrix: float64 keeps singular values down to 1e-7 of the largest."""
+    wide = matrix.shape[0] < matrix.shape[1]
+    _, vectors = torch.linalg.eigh(matrix.gram(of_rows=wide))
+    near = vectors[:, -k:].flip(1).float()
+    far = matrix.transpose_times(near) if wide else matrix.times(near)
+    S = torch.linalg.vector_norm(far, dim=0, dtype=torch.float64)
+    there = S[:1] * RELATIVE_ZERO < S
+    near, S = near[:, there], S[there]
+    far = (far[:, there] / S).float()
+    gaps = (matrix.times(far) if wide else matrix.transpose_times(far)) - near * S.float()
+    U, V = (near, far) if wide else (far, near)
+    signal, edge = _signal(U, S, V, energy)
+    return _finished((U, S, V), gaps, signal=signal, edge=edge, unit=matrix.unit)
 
 
-def _signal(U: Tensor, S: Tensor, V: Tensor, energy: Energy, limit: int) -> tuple[int, float]:
+def _finished(triplets: tuple[Tensor, Tensor, Tensor], gaps: Tensor, *, signal: int, edge: float, unit: float) -> SVD:
+    """Residuals measured, signs fixed, sizes in real units."""
+    U, S, V = triplets
+    residual = torch.linalg.vector_norm(gaps, dim=0, dtype=torch.float64) / S
+    U, V = fix_signs(U, V)
+    return SVD(U, S * unit, V.T, residual.float(), signal, edge * unit)
+
+
+def _signal(U: Tensor, S: Tensor, V: Tensor, energy: Energy) -> tuple[int, float]:
     """`signal_rank` of triplets on any device."""
     left, values, right = (each.double().cpu().numpy() for each in (U, S, V))
-    return signal_rank(values, energy, left, right, limit=limit)
+    return signal_rank(values, energy, left, right)
 
 
-def _fix_signs(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+def fix_signs(U: Float[Tensor, "m k"], V: Float[Tensor, "n k"]) -> tuple[Float[Tensor, "m k"], Float[Tensor, "n k"]]:
     """Flip the pairs (u, v) so that the largest-magnitude entry of u is positive."""
-    columns = torch.arange(U.shape[1], device=U.device)
-    signs = torch.sign(U[U.abs().argmax(dim=0), columns])
-    signs[signs == 0] = 1.0
+    if not U.numel():
+        return U, V
+    largest = U.gather(0, U.abs().argmax(dim=0, keepdim=True))
+    signs = torch.where(largest < 0, -1.0, 1.0)
     return U * signs, V * signs
