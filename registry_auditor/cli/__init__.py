@@ -15,6 +15,8 @@ EXIT_OPERATIONAL = 2
 EXIT_USAGE = 4
 EXIT_INTERRUPTED = 130
 """What shells use for a program that was stopped with Ctrl-C."""
+EXIT_READER_LEFT = 141
+"""And for one whose output nobody reads any more: neither "clean" nor "findings"."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,7 +35,7 @@ def _exit_code(arguments: list[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(level=os.environ.get("REGISTRY_AUDITOR_LOG", "WARNING").upper(), stream=sys.stderr)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="registry-auditor", standalone_mode=False)
     except UsageError as error:
         return _failed(str(error), EXIT_USAGE)
     except AuditorError as error:
@@ -42,12 +44,16 @@ def _exit_code(arguments: list[str]) -> int:
         return exit_.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted; run the same command again to go on where it stopped", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has seen enough, as in `… | head`.
+    except SystemExit:
+        # typer and rich leave with 1 when the reader of our output has seen enough, as in `… | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return EXIT_READER_LEFT
     except TyperException as error:  # what the parser has against the arguments
         return _misused(error.format_message())
+    except Exception as error:
+        # Python leaves with 1 here, which a gate would read as "findings".
+        logging.getLogger(__name__).exception("unexpected error")
+        return _failed(f"{type(error).__name__}: {error}; this is a bug, please report it", EXIT_OPERATIONAL)
     return code if isinstance(code, int) else 0
 
 
