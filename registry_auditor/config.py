@@ -43,7 +43,9 @@ class Settings(BaseSettings):
 
     db: str = Field(default_factory=default_db, description="Database of audits: any SQLAlchemy URL.")
     banks: str | None = Field(
-        None, description="Folder or fsspec URL of bank files; by default `banks/` beside an SQLite database."
+        None,
+        description="Folder or fsspec URL of bank files; by default `banks/` beside an SQLite database.",
+        examples=["s3://bucket/banks"],
     )
     cache: Path = Field(
         default_factory=lambda: user_data_path(APP, appauthor=False) / "cache",
@@ -54,7 +56,9 @@ class Settings(BaseSettings):
     )
     fail_on: Severity = Field(Severity.HIGH, description="Lowest severity of a finding that fails an audit.")
     allow_incomplete: bool = Field(False, description="Whether an incomplete audit exits with 0 instead of 3.")
-    timeout_s: float | None = Field(None, gt=0, description="Seconds that one analyzer may take on one model.")
+    timeout_s: float | None = Field(
+        None, gt=0, description="Seconds that one analyzer may take on one model; unlimited by default.", examples=[600]
+    )
     select: list[str] = Field(default_factory=list, description="Analyzers to run; all that are installed if empty.")
     analyzers: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Parameters, one table an analyzer; see `registry-auditor analyzers schema`."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ def show(form: options.AsFormat = Format.TEXT) -> None:
 
     settings = load()
     values: dict[str, Any] = settings.model_dump(mode="json")
-    values["db"] = _shown(settings.db)
+    values |= {key: _without_password(values[key]) for key in ("db", "banks") if values[key]}
     origin = origins(settings)
     if form is Format.JSON:
         print_json({key: {"value": value, "origin": origin[key]} for key, value in values.items()})
@@ -48,7 +49,8 @@ def init(
     lines = ["# Settings of Registry Auditor; see: registry-auditor config show", ""]
     for key, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
-        lines += [f"# {field.description}", f"# {_assignment(key, default)}", ""]
+        value = field.examples[0] if default is None and field.examples else default
+        lines += [f"# {field.description}", f"# {_assignment(key, value)}", ""]
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines))
@@ -59,14 +61,11 @@ def init(
     typer.echo(f"wrote {path}", err=True)
 
 
-def _assignment(key: str, default: Any) -> str:
-    if isinstance(default, dict):
+def _assignment(key: str, value: Any) -> str:
+    if isinstance(value, dict):
         return f"[{key}.svd-diff]\n# max_directions = 20"
-    return f"{key} = {json.dumps(default, default=str)}" if default is not None else f"{key} ="
+    return f"{key} = {json.dumps(value, default=str)}"
 
 
-def _shown(url: str) -> str:
-    """A database URL without its password."""
-    from registry_auditor.store.engine import parse, shown
-
-    return shown(parse(url))
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=:)[^:/@]+(?=@)|(?<=password=)[^&]+|(?<=secret=)[^&]+", "***", url)

@@ -48,8 +48,9 @@ def print_page(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name, header_style="dim", overflow="fold")
+    for number, name in enumerate(columns):
+        # The first column is what is copied into the next command: it must stay in one piece.
+        table.add_column(name, header_style="dim", overflow="fold", no_wrap=number == 0)
     for item in items:
         table.add_row(*(escape(cell(item)) for cell in columns.values()))
     with console(None) as out:

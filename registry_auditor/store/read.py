@@ -45,7 +45,7 @@ def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack
     """Audits, newest first."""
     conditions = only.of_audits(session, filters)
     if after:
-        conditions.append(AuditRow.id < after)
+        conditions.append(AuditRow.id < span(after)[0])
     statement = _audits().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
     found = [rows.audit(*row) for row in session.execute(statement)]
     return _page(found, limit, lambda item: item.id)
@@ -80,7 +80,7 @@ def findings(
         # Implied by the join below; without it every finding of the database would be looked at.
         conditions.append(FindingRow.run_id.in_(select(AuditRunRow.run_id).where(*shown)))
     if after:
-        conditions.append(FindingRow.id < after)
+        conditions.append(FindingRow.id < span(after)[0])
     first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
     statement = _findings(first.correlate(FindingRow).scalar_subquery()).where(*conditions)
     found = session.execute(statement.order_by(FindingRow.id.desc()).limit(limit + 1))

@@ -1,0 +1,86 @@
+"""Tiny networks and updates whose truth is known, written as the files that people upload."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+D, LAYERS, WORDS = 64, 4, 300
+WEIGHTS = "model.safetensors"
+WRITERS = ("self_attn.o_proj", "mlp.down_proj")
+READERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+
+Change = Callable[[dict[str, Tensor]], None]
+
+
+def llama(seed: int = 0, *, dtype: torch.dtype = torch.float32, **options: Any) -> nn.Module:
+    """A Llama of four layers with random weights."""
+    sizes = {
+        "hidden_size": D,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 96,
+        "vocab_size": WORDS,
+        "max_position_embeddings": 64,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net: nn.Module = LlamaForCausalLM(LlamaConfig(**{**sizes, **options}))
+    return net.to(dtype).eval()
+
+
+def save(net: nn.Module, folder: Path, *, tokenizer: bool = False, **options: Any) -> Path:
+    """`net` as save_pretrained writes it, and a tokenizer of whole words if wanted."""
+    net.save_pretrained(folder, **options)
+    if tokenizer:
+        words = {f"word{number}": number for number in range(net.config.vocab_size)}
+        Tokenizer(models.WordLevel(words, unk_token="word0")).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def fine_tune(base: Path, folder: Path, change: Change) -> Path:
+    """A copy of the folder `base` whose tensors went through `change`, which alters the dict in place."""
+    shutil.copytree(base, folder)
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return folder
+
+
+def weight(layer: int, module: str) -> str:
+    """The name of a tensor of a Llama."""
+    return f"model.layers.{layer}.{module}.weight"
+
+
+def unit(size: int, seed: int) -> Tensor:
+    """A random unit vector."""
+    vector = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    return vector / vector.norm()
+
+
+def rank_one(*, left: Tensor, right: Tensor, strength: float) -> Tensor:
+    """A matrix with a single direction of that strength."""
+    return strength * torch.outer(left, right)
+
+
+def add_rank_one(tensor: Tensor, *, seed: int, relative: float = 0.3) -> tuple[Tensor, Tensor]:
+    """Add a random rank-one update of `relative` times the norm of `tensor`; its unit left and right vectors."""
+    left, right = unit(tensor.shape[0], seed), unit(tensor.shape[1], seed + 1)
+    update = rank_one(left=left, right=right, strength=relative * float(tensor.float().norm()))
+    tensor.copy_((tensor.float() + update).to(tensor.dtype))
+    return left, right
+
+
+def cosine(one: Any, other: Any) -> float:
+    """|cos| of two vectors."""
+    one, other = torch.as_tensor(one).double(), torch.as_tensor(other).double()
+    return abs(float(one @ other)) / float(one.norm() * other.norm())
