@@ -3,6 +3,8 @@
 What most tests start from: a tiny base, the command line, and an audit of a pair as its JSON report.
 """
 
+# ruff: noqa: E402  # the environment comes before what reads it on import
+
 from __future__ import annotations
 
 import json

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from tests.planted import LAYERS, WEIGHTS, add_rank_one, weight
+from tests.planted import LAYERS, WEIGHTS, WRITERS, D, add_rank_one, unit, weight
 
 Cli = Callable[..., Any]
 FORMATS = ("text", "json", "markdown")
@@ -25,8 +25,6 @@ def one_matrix(tensors: dict[str, Tensor]) -> None:
 
 def ablated(tensors: dict[str, Tensor]) -> None:
     """One direction taken out of everything that writes: a finding of severity medium."""
-    from tests.planted import D, WRITERS, unit
-
     direction = unit(D, 5)
     for layer in range(LAYERS):
         for module in WRITERS:
