@@ -18,8 +18,8 @@ ROUNDING_OF_EPSILON = 1 / math.sqrt(28)
 WORKSPACE_BYTES = 512 * 2**20
 """Updates up to this size are held in memory while they are decomposed, larger ones are streamed on every pass."""
 
-BLOCK_BYTES = 4 * 2**20
-"""Row blocks of about the size of a processor's cache: converting, subtracting and measuring then cost one read."""
+BLOCK_BYTES = 2**20
+"""Row blocks that stay in the processor's cache while they are converted, subtracted and measured."""
 
 SAFE_ENERGY = 2.0**-80, 2.0**100
 """Squared norms between these were measured in float32 without loss, whatever the size of the matrix."""

@@ -68,12 +68,19 @@ class RowMatrix:
 
     def transpose_times(self, left: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
         """The product of the transpose with `left`."""
-        out = torch.zeros(self.shape[1], left.shape[1], device=self.device)
-        row = 0
+        out = torch.zeros(left.shape[1], self.shape[1], device=self.device)
+        rows = left.T.contiguous()
+        start = 0
         for block in self.blocks():
-            out.addmm_(block.T, left[row : row + len(block)])
-            row += len(block)
-        return out
+            # (left' A)' rather than A' left: the same numbers, and MKL is ten times slower for 8 columns otherwise.
+            out.addmm_(rows[:, start : start + len(block)], block)
+            start += len(block)
+        return out.T
+
+    def sketch(self, right: Float[Tensor, "s k"]) -> Float[Tensor, "m k"]:
+        """The product of the first `s` columns with `right`."""
+        blocks = (torch.mm(block[:, : len(right)], right) for block in self.blocks())
+        return torch.cat(list(blocks))
 
     def gram(self, *, of_rows: bool) -> Float[Tensor, "s s"]:
         """The products of all rows, or of all columns, with each other, in float64.

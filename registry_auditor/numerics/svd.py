@@ -102,12 +102,13 @@ def truncated_svd(
 
 
 def _iterate(krylov: Krylov, k: int, energy: Energy, tolerance: float) -> SVD | None:
+    signal = 0
     for blocks in range(1, 1 + min(MAX_BLOCKS, min(krylov.matrix.shape) // (2 * krylov.width))):
         krylov.advance()
         converged = krylov.residual[:k] <= tolerance
         all_found = bool(converged.all())
-        if blocks == 1 and not all_found:
-            continue
+        if not all_found and (blocks == 1 or not bool(converged[:signal].all())):
+            continue  # what stood above the noise a block ago still does
         U, S, V = krylov.triplets(k)
         signal, edge = _signal(U, S, V, energy)
         hidden = blocks < SEARCH_BLOCKS and float(krylov.reach[signal:k].max(initial=0.0)) > SUSPECT * edge
