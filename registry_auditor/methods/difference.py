@@ -124,7 +124,7 @@ class _Exact:
 
 def norm(block: Tensor) -> float:
     """Frobenius norm of numbers of any size; in float64 where float32 cannot hold the squares."""
-    quick = float(torch.linalg.vector_norm(block, dtype=torch.float32))
+    quick = float(torch.linalg.vector_norm(block, dtype=torch.promote_types(block.dtype, torch.float32)))
     low, high = SAFE_ENERGY
     return quick if low <= quick * quick <= high else float(torch.linalg.vector_norm(block.double()))
 

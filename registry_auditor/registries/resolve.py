@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from registry_auditor.domain import ModelRef
-from registry_auditor.errors import RegistryError, UsageError
+from registry_auditor.errors import RegistryError, UsageError, WeightsError
 from registry_auditor.registries import folder, hub
 from registry_auditor.registries.claims import Claim, claimed_base
 from registry_auditor.weights import Snapshot
@@ -32,9 +33,20 @@ def resolve(target: str) -> ModelRef:
     raise UsageError(f"{target}: unknown registry {scheme!r}; pass a folder or hf:org/name[@revision]")
 
 
-def open_model(ref: ModelRef) -> AbstractContextManager[Snapshot]:
-    """The weights of a resolved `ref`, open until the context ends."""
-    return OPENERS[ref.registry](ref)
+@contextmanager
+def open_model(ref: ModelRef) -> Iterator[Snapshot]:
+    """The weights of a resolved `ref`, open until the context ends.
+
+    Raises RegistryError if they cannot be fetched, WeightsError, which says whose they are, if they are broken.
+    """
+    with ExitStack() as stack:
+        try:
+            snapshot = stack.enter_context(OPENERS[ref.registry](ref))
+        except WeightsError as error:
+            if ref.name in str(error):
+                raise
+            raise WeightsError(f"{ref.registry}:{ref.name}: {error}") from error
+        yield snapshot
 
 
 def claim_of(ref: ModelRef) -> Claim | None:

@@ -70,9 +70,19 @@ def pair(tuned: Snapshot, base: Snapshot | None) -> Pairing:
     if tuned.adapter is not None:
         return _pair_adapter(tuned, base, known)
     dense = _pair_dense(tuned.matrices.values(), known)
-    removed = tuple(matrix.site.tensor for matrix in known.untouched())
-    gaps = _united(tuned, base, dense.gaps)
-    return replace(dense, gaps=gaps, removed=removed)
+    removed = _lacking(tuned, (matrix.site.tensor for matrix in known.untouched()))
+    added = _lacking(base, dense.added) if base else dense.added
+    return replace(dense, gaps=_united(tuned, base, dense.gaps), added=added, removed=removed)
+
+
+def _lacking(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names` that `snapshot` does not have; what it has and nobody can read is a gap, and not lacking."""
+    unread = {_module(gap.tensor) for gap in snapshot.gaps}
+    return tuple(name for name in names if snapshot.matrices and _module(name) not in unread)
+
+
+def _module(tensor: str) -> str:
+    return tensor.partition("[")[0].removesuffix(".weight")
 
 
 def _united(tuned: Snapshot, base: Snapshot | None, gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
