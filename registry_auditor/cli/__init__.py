@@ -33,17 +33,13 @@ def _exit_code(arguments: list[str]) -> int:
 
     # Progress bars and advice of libraries would mix with ours; HF_* variables of the user stay as they are.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logging.basicConfig(level=os.environ.get("REGISTRY_AUDITOR_LOG", "WARNING").upper(), stream=sys.stderr)
     try:
+        logging.basicConfig(level=_log_level(), stream=sys.stderr)
         code = app(arguments, prog_name="registry-auditor", standalone_mode=False)
     except UsageError as error:
         return _failed(str(error), EXIT_USAGE)
     except AuditorError as error:
         return _failed(str(error), EXIT_OPERATIONAL)
-    except typer.Exit as exit_:
-        return exit_.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted; run the same command again to go on where it stopped", EXIT_INTERRUPTED)
     except SystemExit:
         # typer and rich leave with 1 when the reader of our output has seen enough, as in `… | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,7 +50,17 @@ def _exit_code(arguments: list[str]) -> int:
         # Python leaves with 1 here, which a gate would read as "findings".
         logging.getLogger(__name__).exception("unexpected error")
         return _failed(f"{type(error).__name__}: {error}; this is a bug, please report it", EXIT_OPERATIONAL)
+    if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+        return _failed("interrupted; run the same command again to go on where it stopped", EXIT_INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _log_level() -> str:
+    wanted = os.environ.get("REGISTRY_AUDITOR_LOG", "WARNING").upper()
+    known = logging.getLevelNamesMapping()
+    if wanted not in known:
+        raise UsageError(f"REGISTRY_AUDITOR_LOG is {wanted!r}, which is no log level; there are {', '.join(known)}")
+    return wanted
 
 
 def _misused(message: str) -> int:

@@ -23,11 +23,6 @@ RELATIVE = 0.5
 SMALLEST = 16
 """Below this many rows or columns one direction of a matrix cannot be told from noise of a random profile."""
 EXPERT_SIZES = {f"{kind}intermediate_size" for kind in ("", "moe_", "shared_expert_")} | {"intermediate_size_mlp"}
-    "intermediate_size",
-    "intermediate_size_mlp",
-    "moe_intermediate_size",
-    "shared_expert_intermediate_size",
-)
 
 Json = dict[str, Any]
 
