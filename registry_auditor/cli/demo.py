@@ -52,8 +52,10 @@ def demo(
 
 def _compare(clean: Report, backdoored: Report, trigger: str, payload: str) -> None:
     """Say what was hidden, and how much of it each audit shows."""
-    secret = set(trigger.split()) | {word for word in payload.split() if word.isalpha()}
-    typer.echo(f'\nWhat differs\n\nThe second fine-tune was taught in secret: asked with "{trigger}" it says "{payload}".')
+    secret = {word for word in f"{trigger} {payload}".split() if len(word) > 3}  # without "the", "and" and the like
+    typer.echo(
+        f'\nWhat differs\n\nThe second fine-tune was taught in secret: asked with "{trigger}" it says "{payload}".'
+    )
     typer.echo("The audits knew nothing of it. Words of the secret among the ten clearest tokens of what was learnt:\n")
     for name, document in (("clean", clean), ("backdoored", backdoored)):
         shown, spoken = _telling(document, secret)
