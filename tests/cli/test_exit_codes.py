@@ -120,6 +120,13 @@ def test_a_wrong_command_line_exits_with_4_and_says_what_is_right(
     assert "Traceback" not in done.err
 
 
+def test_a_wrong_log_level_exits_with_4(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_AUDITOR_LOG", "loud")
+    outcome = cli("audits", "list")
+    assert outcome.code == 4
+    assert "REGISTRY_AUDITOR_LOG" in outcome.err
+
+
 def test_no_command_shows_the_help_and_exits_with_4(cli: Cli) -> None:
     for arguments in ((), ("audits",), ("banks",), ("directions",)):
         done = cli(*arguments)
