@@ -120,5 +120,5 @@ def _is_gone(worker: str | None) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # it lives, and belongs to somebody else
     return False
