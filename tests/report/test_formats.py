@@ -1,0 +1,182 @@
+"""A report says the same in every format, and its JSON is what the published schema promises."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+from torch import Tensor
+
+from registry_auditor.domain import (
+    Audit,
+    AuditState,
+    BaseSource,
+    Coverage,
+    Finding,
+    Gap,
+    Job,
+    ModelRef,
+    Run,
+    RunStatus,
+    Severity,
+    Side,
+    Site,
+    StepKey,
+    SubjectKey,
+    Taxonomy,
+    TokenReadout,
+    Verdict,
+)
+from registry_auditor.report import Report, exit_code, markdown, print_report, records
+from registry_auditor.store import BankInfo, StoredDirection, StoredRun
+from tests.planted import add_rank_one, weight
+
+Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((files("registry_auditor.report") / "schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
+NASTY = "[red]a[/red] | `b` *c* <img src=x> #\n- d"
+
+
+def report_of(**changes: Any) -> Report:
+    """A report that fills every field, with text that would be markup anywhere."""
+    now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    step, subject = StepKey("norm-jump", 3, "digest"), SubjectKey("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+    site = Site(NASTY, None, "other", Side.WRITES)
+    finding = Finding(
+        "norm-jump/large", Severity.HIGH, NASTY, score=0.97, threshold=0.9, fpr=0.003, site=site,
+        evidence={"x": [1, None, "y"]}, taxonomies=(Taxonomy("mitre-atlas", "5.0", "AML.T0018"),),
+    )  # fmt: skip
+    quiet = replace(finding, severity=Severity.INFO, score=None, threshold=None, fpr=None, site=None)
+    coverage = Coverage(7, tuple(Gap(f"{NASTY} {number}", NASTY) for number in range(30)))
+    run = Run(step, subject, {"a": 1}, RunStatus.TIMED_OUT, NASTY, 1.23456, "cpu", 2**30, coverage, (quiet, finding))
+    bank = BankInfo("c" * 64, "norm-jump", 2, "sha256:b", 64)
+    readout = TokenReadout((("[b]tok[/b]", 3.0), ("|", 2.0)), ((" ", -3.0),), 1e-5)
+    directions = tuple(
+        StoredDirection("c" * 64, rank, site, rank, 3.0 - rank, 1e-6, tokens, (ModelRef("dir", "/m", "sha256:a"),))
+        for rank, tokens in enumerate((readout, None))
+    )
+    job = Job(
+        ModelRef("dir", f"/models/{NASTY}", "sha256:" + "a" * 64), ModelRef("hf", "org/base", "b" * 40), BaseSource.CARD
+    )
+    id_ = "01a208c9-9bb3-7bcb-92d1-a3e4ee4c311c"
+    audit = Audit(id_, job, AuditState.DONE, Verdict.FAIL, NASTY, now, now, now, 1, None, None, subject)
+    return replace(Report(audit, (StoredRun("run", run, (bank,)),), directions, 1), **changes)
+
+
+def printed(document: Report) -> str:
+    out = io.StringIO()
+    print_report(document, Console(file=out, width=200, highlight=False))
+    return out.getvalue()
+
+
+def test_the_schema_is_a_schema_and_the_documentation_holds_the_same() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert json.loads((ROOT / "docs" / "audit.schema.json").read_text(encoding="utf-8")) == SCHEMA
+
+
+def test_every_field_of_the_schema_is_described_by_a_type_and_closed() -> None:
+    def objects(part: Any) -> list[Json]:
+        if isinstance(part, dict):
+            inner = [found for value in part.values() for found in objects(value)]
+            return [part, *inner] if part.get("type") == "object" else inner
+        return [found for value in part for found in objects(value)] if isinstance(part, list) else []
+
+    open_ones = [each for each in objects(SCHEMA) if each.get("additionalProperties") is not False]
+    assert {each["description"].partition(";")[0] for each in open_ones} == {
+        "The resolved parameters",
+        "What a person would need to check the claim",
+    }
+    for each in objects(SCHEMA):
+        assert set(each.get("required", [])) == set(each.get("properties", {}))
+
+
+def test_a_report_with_every_field_fits_the_schema() -> None:
+    VALIDATOR.validate(records.report(report_of()))
+
+
+def test_a_waiting_audit_fits_the_schema() -> None:
+    waiting = replace(report_of().audit, state=AuditState.QUEUED, verdict=None, reason=None, started_at=None)
+    waiting = replace(waiting, finished_at=None, subject=None, job=replace(waiting.job, base=None, base_source=None))
+    document = Report(waiting, (), (), exit_code(None, allow_incomplete=False))
+    VALIDATOR.validate(records.report(document))
+    assert "QUEUED" in printed(document)
+    assert "not finished" in markdown(document)
+
+
+def test_what_the_command_prints_fits_the_schema(
+    audited: Callable[..., Json], tuned_by: Callable[..., Path], base: Path, tmp_path: Path
+) -> None:
+    def change(tensors: dict[str, Tensor]) -> None:
+        add_rank_one(tensors[weight(2, "mlp.down_proj")], seed=1)
+        tensors["extra.weight"] = tensors[weight(2, "mlp.up_proj")].clone()
+
+    tuned = tuned_by(change)
+    (tmp_path / "empty").mkdir()
+    for arguments in (
+        (tuned, base),
+        (tuned, None),
+        (base, base),
+        (tmp_path / "empty", base),
+        (tuned, base, "-a", "svd-diff"),
+    ):
+        VALIDATOR.validate(audited(*arguments))
+
+
+@pytest.mark.parametrize("field", ["exit_code", "audit", "runs", "findings"])
+def test_a_report_that_lacks_a_field_does_not_fit(field: str) -> None:
+    report = records.report(report_of())
+    del report[field]
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate(report)
+
+
+def test_findings_come_most_severe_first_in_every_format() -> None:
+    document = report_of()
+    assert [each["severity"] for each in records.report(document)["findings"]] == ["high", "info"]
+    assert re.search(r"\| high \|.*\n\| info \|", markdown(document))
+    assert re.search(r"^high .*^info ", printed(document), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_text_shows_what_a_model_wrote_and_never_acts_on_it() -> None:
+    text = printed(report_of())
+    assert "[red]a[/red]" in text
+    assert "[b]tok[/b]" in text
+    assert "20 more" in text
+
+
+def test_a_line_break_of_a_model_starts_no_line_of_markdown() -> None:
+    page = markdown(report_of())
+    assert not [line for line in page.splitlines() if line.startswith("- d")]
+    assert not re.search(r"(?<!\\)<img", page)
+    tables = [line for line in page.splitlines() if line.startswith("|")]
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
+    assert columns <= {3, 5, 7}
+
+
+def test_text_and_markdown_carry_verdict_score_and_belief() -> None:
+    for text in (printed(report_of()), markdown(report_of())):
+        assert "fail" in text.lower()
+        assert "0.97" in text
+        assert "0.30%" in text
+        assert "said by the card" in text
+        assert "2026-01-02" in text or "01a208c9" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "allowed", "code"),
+    [(Verdict.PASS, False, 0), (Verdict.FAIL, False, 1), (Verdict.FAIL, True, 1), (Verdict.ERROR, False, 2),
+     (Verdict.ERROR, True, 2), (Verdict.INCOMPLETE, False, 3), (Verdict.INCOMPLETE, True, 0), (None, True, 3)],
+)  # fmt: skip
+def test_every_verdict_has_its_exit_code(verdict: Verdict | None, allowed: bool, code: int) -> None:
+    assert exit_code(verdict, allow_incomplete=allowed) == code
