@@ -39,6 +39,8 @@ class Krylov:
         """The products of the matrix with the best right vectors."""
         self.residual = torch.full((width,), torch.inf)
         """‖A v − σ u‖ / σ of the best triplets."""
+        self.values = torch.empty(0, dtype=torch.float64)
+        """σ of the best triplets, strongest first; each is at most the singular value that it becomes."""
         self.reach = np.empty(0)
         """‖A v‖ of the same: half a step closer to the singular value than σ, and still below it."""
         self.width = width
@@ -53,16 +55,16 @@ class Krylov:
         self._basis.append(block)
         self._adjoint.append(self.matrix.transpose_times(block))
         self._extend_gram()
-        self._S, self._mix = self._ritz()
-        self._V = self._combine(self._adjoint, self._mix / self._S)
+        self.values, self._mix = self._ritz()
+        self._V = self._combine(self._adjoint, self._mix / self.values)
         self.images = self.matrix.times(self._V)
         self._fresh = self._without_basis(self.images)
         self.reach = torch.linalg.vector_norm(self.images, dim=0).double().cpu().numpy()
-        self.residual = torch.linalg.vector_norm(self._fresh, dim=0, dtype=torch.float64) / self._S
+        self.residual = torch.linalg.vector_norm(self._fresh, dim=0, dtype=torch.float64) / self.values
 
     def triplets(self, k: int) -> tuple[Float[Tensor, "m k"], Float[Tensor, " k"], Float[Tensor, "n k"]]:
         """U, S (float64) and V, strongest first; fewer than k where the matrix has no more."""
-        return self._combine(self._basis, self._mix[:, :k]), self._S[:k], self._V[:, :k]
+        return self._combine(self._basis, self._mix[:, :k]), self.values[:k], self._V[:, :k]
 
     def _ritz(self) -> tuple[Tensor, Tensor]:
         squares, vectors = torch.linalg.eigh(self._gram)
@@ -102,4 +104,5 @@ def orthonormal(block: Float[Tensor, "m w"]) -> Float[Tensor, "m r"]:
     wide = block.double()
     squares, vectors = torch.linalg.eigh(wide.T @ wide)
     kept = squares > RELATIVE_ZERO**2 * squares[-1]
-    return block @ (vectors[:, kept] / squares[kept].sqrt()).float()
+    basis: Tensor = block @ (vectors[:, kept] / squares[kept].sqrt()).float()
+    return basis

@@ -22,8 +22,17 @@ TRACY_WIDOM_TAIL = 4.0
 SPARSE_SHARE = 1 / 64
 """Noise touches every row. An update that leaves all but this share of rows (or columns) bit-identical is content."""
 
-OUTLIER_SHARE = 1e-3
-"""One row (or column) in a thousand may stand out without counting as a feature of the noise: an edited unit."""
+OUTLIER_SHARE, OUTLIER_RATIO = 1e-3, 2.0
+"""One row (or column) in a thousand may stand out by more than this without counting as a feature of the noise: an
+edited unit."""
+
+MODEL_MARGIN = 1.1
+"""How far above the edge a direction must stand. Rounding noise is not quite a product of row and column variances:
+round trips of real weights through int8, 4-bit blocks and short mantissas came to 1.09 times the edge but for two
+matrices in 126 (docs/log.md)."""
+
+GAP_OF_MASKED = 1.3
+"""Ratio of neighbouring singular values that noise does not show; where directions mask each other it counts them."""
 
 GROUPS, SINGLED_OUT = 64, 16
 """Rows of like variance are treated as one group, the strongest ones singly: they decide where the edge is."""
@@ -37,33 +46,50 @@ def signal_rank(
 ) -> tuple[int, float]:
     """How many of the leading singular triplets stand above the noise, and the edge that the others stay below.
 
-    The answer is the largest j whose σ_j exceeds the edge of what is left once the j − 1 stronger triplets are taken
-    out, with the degrees of freedom that they used accounted for; testing from the strong end alone would let many
-    equal directions (a merged low-rank adapter) mask one another.
+    From the strong end, each σ is compared with the edge of what is left without the stronger triplets. These are not
+    taken out entirely but down to the σ in question: the strongest triplets of noise live in its strongest rows, and
+    noise without them would look weaker than it is. Many equal directions in a small matrix (a merged adapter) mask one
+    another in this test; there a gap in the spectrum counts them, above the edge of what is left without them.
 
     Args:
-        singular_values: descending, at least as many as are asked about.
+        singular_values: descending, one more than are asked about if the matrix has it.
         energy: of the whole matrix.
         U: (m, k) left vectors of the same triplets.
         V: (n, k) right vectors.
         limit: consider only the first `limit` triplets.
 
     Source: Onatski 2010 and Kritchman & Nadler 2009 for the sequential test; the edge is `noise_edge`.
+    Differs: the put-back, and the gap for masked directions.
     """
-    candidates = len(singular_values) if limit is None else min(limit, len(singular_values))
-    if _is_sparse(energy):
-        return int((singular_values[:candidates] > RELATIVE_ZERO * singular_values[0]).sum()), 0.0
-    m, n = len(energy.rows), len(energy.columns)
-    taken = np.concatenate([[0.0], np.cumsum(singular_values**2)])
-    for j in range(candidates, 0, -1):
-        sigma = float(singular_values[j - 1])
-        left = max(energy.total - float(taken[j - 1]), 0.0) / _freedom(m, n, j - 1)
-        # The cheap test first: an edge for equal variances is the lowest there can be.
-        if sigma > iid_edge(left, m, n) and sigma > noise_edge(*_remainder(energy, singular_values[: j - 1], U, V)):
+    S = singular_values
+    candidates = min(len(S), U.shape[1]) if limit is None else min(limit, len(S), U.shape[1])
+    if not candidates or _is_sparse(energy):
+        return int((S[:candidates] > RELATIVE_ZERO * S[:1]).sum()), 0.0
+    U, V = U**2, V**2
+    j = 0
+    while j < candidates and _stands_out(S[j], *_remainder(energy, S[:j], U, V, ceiling=S[j])):
+        j += 1
+    below = np.append(S[1:], 0.0)  # the singular value after each
+    for masked in range(candidates, j, -1):
+        clear = S[masked - 1] > GAP_OF_MASKED * below[masked - 1]
+        if clear and _stands_out(S[masked - 1], *_remainder(energy, S[: masked - 1], U, V)):
+            j = masked
             break
-    else:
-        j = 0
-    return j, noise_edge(*_remainder(energy, singular_values[:j], U, V))
+    return j, noise_edge(*_remainder(energy, S[:j], U, V))
+
+
+def _stands_out(sigma: float, rows: Profile, columns: Profile) -> bool:
+    """Whether `sigma` is above the noise; the edge is solved for only where two bounds on it leave the question open.
+
+    Source of the upper bound: Bandeira & van Handel 2016, arXiv:1408.6185, theorem 1.1 without its logarithm.
+    """
+    m, n = len(rows), len(columns)
+    level = sigma / MODEL_MARGIN
+    if level <= iid_edge(float(rows.sum()), m, n):
+        return False
+    if level > (math.sqrt(rows.max()) + math.sqrt(columns.max())) * _margin(m, n):
+        return True
+    return level > noise_edge(rows, columns)
 
 
 def iid_edge(total: float, m: int, n: int) -> float:
@@ -104,18 +130,20 @@ def _is_sparse(energy: Energy) -> bool:
     return any(0 < int((norms > 0).sum()) <= SPARSE_SHARE * len(norms) for norms in (energy.rows, energy.columns))
 
 
-def _remainder(energy: Energy, S: Profile, U: Profile, V: Profile) -> tuple[Profile, Profile]:
-    """Squared row and column norms without the leading len(S) triplets, scaled up for the dimensions these took."""
+def _remainder(
+    energy: Energy, S: Profile, U_squared: Profile, V_squared: Profile, *, ceiling: float = 0.0
+) -> tuple[Profile, Profile]:
+    """Squared row and column norms without what the triplets of S have above `ceiling`.
+
+    Taken out entirely (no ceiling), the rest is scaled up for the degrees of freedom that went with them.
+    """
     j = len(S)
-    rows = np.maximum(energy.rows.numpy() - (U[:, :j] ** 2) @ S**2, 0.0)
-    columns = np.maximum(energy.columns.numpy() - (V[:, :j] ** 2) @ S**2, 0.0)
-    scale = 1 / _freedom(len(rows), len(columns), j)
+    lost = np.maximum(S**2 - ceiling**2, 0.0)
+    rows = np.maximum(energy.rows.numpy() - U_squared[:, :j] @ lost, 0.0)
+    columns = np.maximum(energy.columns.numpy() - V_squared[:, :j] @ lost, 0.0)
+    m, n = len(rows), len(columns)
+    scale = 1.0 if ceiling else m * n / (max(m - j, 1) * max(n - j, 1))
     return rows * scale, columns * scale
-
-
-def _freedom(m: int, n: int, taken: int) -> float:
-    """The share of an m × n matrix's degrees of freedom that noise has once `taken` triplets are out."""
-    return max(m - taken, 1) * max(n - taken, 1) / (m * n)
 
 
 def _margin(m: int, n: int) -> float:
@@ -133,7 +161,7 @@ def _profile(squared_norms: Profile, entries: int) -> tuple[Profile, Profile]:
     into groups of neighbours.
     """
     ordered = np.sort(squared_norms)
-    clipped = np.minimum(ordered, ordered[-1 - int(OUTLIER_SHARE * len(ordered))])
+    clipped = np.minimum(ordered, OUTLIER_RATIO * ordered[-1 - int(OUTLIER_SHARE * len(ordered))])
     profile = clipped / max(clipped.mean(), np.finfo(float).tiny)
     sampled = 2.0 / entries  # the variance of a χ² mean of Gaussian entries
     observed = float(profile.var())

@@ -23,13 +23,12 @@ TOLERANCE = 5e-4
 """Residual ‖ΔW v − σ u‖ / σ at which a triplet counts as found. With the next singular value 5 % away the direction is
 then within 0.01 rad of the exact one (|cos| ≥ 0.9999), by Wedin's theorem."""
 
-SUSPECT = 0.94
-"""Share of the noise edge from which a vector counts as a direction that may yet rise above it. After two blocks noise
-of large matrices has come to 0.93 of its edge, and a direction 10 % above the edge to 0.95."""
+SUSPECT = 0.97
+"""Share of the noise edge from which a vector may yet become a direction. After two blocks noise of large matrices has
+come to 0.95 of its edge, and a direction 15 % above the edge to 1.0."""
 
 SEARCH_BLOCKS = 3
-"""Krylov blocks after which nothing below the edge is suspected: directions 10 % above it have come to light, whatever
-the shape (tests/numerics/test_svd.py)."""
+"""Krylov blocks after which nothing below the edge is suspected (tests/numerics/test_svd.py)."""
 
 MAX_BLOCKS = 16
 """Krylov blocks before the full decomposition is the cheaper way to an answer, if they are not half of the matrix."""
@@ -110,7 +109,7 @@ def _iterate(krylov: Krylov, k: int, energy: Energy, tolerance: float) -> SVD | 
         if not all_found and (blocks == 1 or not bool(converged[:signal].all())):
             continue  # what stood above the noise a block ago still does
         U, S, V = krylov.triplets(k)
-        signal, edge = _signal(U, S, V, energy)
+        signal, edge = _signal(U, krylov.values, V, energy)
         hidden = blocks < SEARCH_BLOCKS and float(krylov.reach[signal:k].max(initial=0.0)) > SUSPECT * edge
         if all_found or (bool(converged[:signal].all()) and not hidden):
             gaps = krylov.images[:, :k] - U * S.float()
@@ -122,7 +121,7 @@ def _full(matrix: RowMatrix, k: int, energy: Energy) -> SVD:
     """By the eigenvectors of the smaller Gram matrix: float64 keeps singular values down to 1e-7 of the largest."""
     wide = matrix.shape[0] < matrix.shape[1]
     _, vectors = torch.linalg.eigh(matrix.gram(of_rows=wide))
-    near = vectors[:, -k:].flip(1).float()
+    near = vectors[:, -k - 1 :].flip(1).float()
     far = matrix.transpose_times(near) if wide else matrix.times(near)
     S = torch.linalg.vector_norm(far, dim=0, dtype=torch.float64)
     there = S[:1] * RELATIVE_ZERO < S
@@ -130,8 +129,8 @@ def _full(matrix: RowMatrix, k: int, energy: Energy) -> SVD:
     far = (far[:, there] / S).float()
     gaps = (matrix.times(far) if wide else matrix.transpose_times(far)) - near * S.float()
     U, V = (near, far) if wide else (far, near)
-    signal, edge = _signal(U, S, V, energy)
-    return _finished((U, S, V), gaps, signal=signal, edge=edge, unit=matrix.unit)
+    signal, edge = _signal(U[:, :k], S, V[:, :k], energy)
+    return _finished((U[:, :k], S[:k], V[:, :k]), gaps[:, :k], signal=signal, edge=edge, unit=matrix.unit)
 
 
 def _finished(triplets: tuple[Tensor, Tensor, Tensor], gaps: Tensor, *, signal: int, edge: float, unit: float) -> SVD:
