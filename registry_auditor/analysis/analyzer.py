@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ from registry_auditor.errors import UsageError
 
 Observation = Finding | Direction | Coverage
 Examine = Callable[..., Iterator[Observation]]
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Analyzer:
     def __call__(self, subject: Subject, **params: Any) -> Iterator[Observation]:
         """Examine `subject`, as the plain function would."""
         return self.examine(subject, **params)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its code could be loaded; if not, its runs fail with the reason."""
+        return self.version > 0
 
     @property
     def manual(self) -> str:
@@ -51,7 +58,7 @@ class Analyzer:
             for parameter in inspect.signature(self.examine).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+        config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
         return create_model(self.name, __config__=config, **fields)
 
     @property
@@ -111,8 +118,11 @@ def analyzer(name: str, *, version: int, needs: Iterable[Need] = ()) -> Callable
         needs: of {base, tokenizer, forward, prompts, gpu}; without them the run is skipped before any byte is read.
 
     Raises:
-        TypeError: at import time, if an argument is not keyword-only with a default, or a need is unknown.
+        TypeError: at import time, if an argument is not keyword-only with a type and a default, or the name, the
+            version or a need is none.
     """
+    if not NAME.fullmatch(name) or version < 1:
+        raise TypeError(f"{name} version {version}: a name is in kebab-case, and versions count from 1")
     unknown = set(needs) - set(get_args(Need))
     if unknown:
         raise TypeError(f"{name}: unknown need {', '.join(sorted(unknown))}; there are {', '.join(get_args(Need))}")
@@ -122,6 +132,8 @@ def analyzer(name: str, *, version: int, needs: Iterable[Need] = ()) -> Callable
         for argument in arguments:
             if argument.kind is not argument.KEYWORD_ONLY or argument.default is argument.empty:
                 raise TypeError(f"{name}: {argument.name} must be keyword-only and have a default")
+            if argument.annotation is argument.empty:
+                raise TypeError(f"{name}: {argument.name} must have a type, so that settings can be checked")
         return Analyzer(name, version, frozenset(needs), examine)
 
     return declare

@@ -17,10 +17,13 @@ GROUP = "registry_auditor.analyzers"
 def discover() -> dict[str, Analyzer]:
     """Every installed analyzer by name, in alphabetical order.
 
-    One that cannot be loaded is there too: its runs fail with the reason, since a check that silently drops out would
-    let a model look clean.
+    One that cannot be loaded, or whose name two packages claim, is there too: its runs fail with the reason, since a
+    check that silently drops out would let a model look clean.
     """
-    return {point.name: _load(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    claims: dict[str, dict[str, EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        claims.setdefault(point.name, {})[point.value] = point
+    return {name: _load(points) for name, points in claims.items()}
 
 
 def plan(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> list[Step]:
@@ -36,12 +39,18 @@ def plan(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> lis
             near = get_close_matches(name, installed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(installed) or 'none'}"
             raise UsageError(f"no analyzer {name!r} is installed; {hint}")
-    return [installed[name].step(settings.get(name)) for name in chosen]
+    return [installed[name].step(settings.get(name) if installed[name].is_loaded else None) for name in chosen]
 
 
-def _load(point: EntryPoint) -> Analyzer:
+def _load(points: Mapping[str, EntryPoint]) -> Analyzer:
+    """The analyzer of the one entry point among `points`, which are those of one name by what they name."""
+    point, *others = points.values()
+    if others:
+        return _broken(point, f"{' and '.join(points)} both claim its name; uninstall one of their packages")
     try:
         loaded = point.load()
+        if isinstance(loaded, Analyzer):
+            loaded.step()  # the types of its parameters exist, and their defaults fit
     except Exception as error:
         # A stranger's package may fail in any way on import; the reason is reported by its run.
         return _broken(point, f"{type(error).__name__}: {error}")

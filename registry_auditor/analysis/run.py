@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from registry_auditor.analysis.analyzer import Observation, Step
+from registry_auditor.analysis.contract import check
 from registry_auditor.analysis.footprint import PeakMemory
 from registry_auditor.analysis.subject import Progress, Subject
-from registry_auditor.domain import Coverage, Direction, Finding, Run, RunStatus, canonical_json
+from registry_auditor.domain import Coverage, Direction, Finding, Run, RunStatus
 from registry_auditor.errors import AuditorError, DeadlineExceeded, NotApplicable
 
 logger = logging.getLogger(__name__)
-
-UNIT_TOLERANCE = 1e-3
-"""How far the norm of a direction may be from 1 before it counts as the analyzer's mistake."""
 
 
 @dataclass
@@ -58,7 +52,8 @@ def _outcome(step: Step, subject: Subject, collected: _Collected) -> tuple[RunSt
     if missing:
         return RunStatus.SKIPPED, "; ".join(missing)
     try:
-        for observation in _checked(step, subject):
+        for observation in step.examine(subject):
+            check(observation, analyzer=step.analyzer.name)
             _collect(observation, collected)
             subject.check_deadline()
     except NotApplicable as error:
@@ -72,35 +67,6 @@ def _outcome(step: Step, subject: Subject, collected: _Collected) -> tuple[RunSt
         logger.exception("analyzer %s failed", step.analyzer.name)
         return RunStatus.FAILED, f"{type(error).__name__}: {error}"
     return RunStatus.OK, None
-
-
-def _checked(step: Step, subject: Subject) -> Iterator[Observation]:
-    """The observations of `step`, each held against the contract; TypeError or ValueError where one breaks it."""
-    for observation in step.examine(subject):
-        if isinstance(observation, Finding):
-            _check_finding(observation, step.analyzer.name)
-        elif isinstance(observation, Direction):
-            _check_direction(observation)
-        elif not isinstance(observation, Coverage):
-            raise TypeError(f"yielded {type(observation).__name__}; an analyzer yields Finding, Direction or Coverage")
-        yield observation
-
-
-def _check_finding(finding: Finding, name: str) -> None:
-    if not finding.code.startswith(f"{name}/"):
-        raise ValueError(f"finding code {finding.code!r} must begin with {name + '/'!r}")
-    for field_name in ("score", "threshold", "fpr"):
-        value = getattr(finding, field_name)
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{finding.code}: {field_name} is {value}; a score that cannot be computed is None")
-    canonical_json(finding.evidence)  # raises for what JSON cannot hold, NaN included
-
-
-def _check_direction(direction: Direction) -> None:
-    vector = direction.vector
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    if vector.dtype != np.float32 or vector.ndim != 1 or not abs(norm - 1) <= UNIT_TOLERANCE:
-        raise ValueError(f"direction {direction.rank} of {direction.site}: not a float32 vector of norm 1 ({norm:.3g})")
 
 
 def _collect(observation: Observation, collected: _Collected) -> None:

@@ -76,7 +76,7 @@ def _analyzers() -> str:
     from registry_auditor.analysis.discover import discover
 
     installed = discover()
-    broken = [analyzer.name for analyzer in installed.values() if analyzer.version == 0]
+    broken = [analyzer.name for analyzer in installed.values() if not analyzer.is_loaded]
     if broken:
         raise AuditorError(f"{', '.join(broken)} cannot be loaded; see: registry-auditor analyzers explain NAME")
     return ", ".join(installed) or "none installed"
