@@ -10,7 +10,13 @@ from typing import Any
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from registry_auditor.domain import Severity
 from registry_auditor.errors import UsageError
@@ -57,7 +63,11 @@ class Settings(BaseSettings):
     fail_on: Severity = Field(Severity.HIGH, description="Lowest severity of a finding that fails an audit.")
     allow_incomplete: bool = Field(False, description="Whether an incomplete audit exits with 0 instead of 3.")
     timeout_s: float | None = Field(
-        None, gt=0, description="Seconds that one analyzer may take on one model; unlimited by default.", examples=[600]
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that one analyzer may take on one model; unlimited by default.",
+        examples=[600],
     )
     select: list[str] = Field(default_factory=list, description="Analyzers to run; all that are installed if empty.")
     analyzers: dict[str, dict[str, Any]] = Field(
@@ -87,17 +97,20 @@ def load(**given: Any) -> Settings:
         return Settings(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
         raise UsageError("; ".join(_problem(each) for each in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{settings_file()}: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{settings_file()}: is no TOML: {error}") from None
+    except SettingsError as error:
+        raise UsageError(f"{error}; in the environment, lists and tables are written as JSON") from None
 
 
 def origins(settings: Settings) -> dict[str, str]:
     """For every setting, where its value comes from: `environment`, the settings file, or `default`."""
     file = settings_file()
-    from_file = tomllib.loads(file.read_text()) if file else {}
+    from_file = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
     origin = {}
     for key in type(settings).model_fields:
-        in_environment = any(name.startswith(f"{PREFIX}{key.upper()}") for name in os.environ)
+        variable = f"{PREFIX}{key}".upper()
+        in_environment = any(f"{name}__".upper().startswith(f"{variable}__") for name in os.environ)
         origin[key] = "environment" if in_environment else str(file) if key in from_file else "default"
     return origin
 

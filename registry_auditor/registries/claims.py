@@ -59,6 +59,7 @@ def _card(folder: Path) -> dict[str, Any]:
     front, end, _ = text[3:].partition("\n---")
     try:
         card = yaml.safe_load(front) if end else None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise WeightsError(f"{path}: the YAML at its head is broken ({error}); mend it or pass --base") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 99th of a month
+        problem = getattr(error, "problem", None) or error
+        raise WeightsError(f"{path}: the YAML at its head is broken ({problem}); mend it or pass --base") from error
     return card if isinstance(card, dict) else {}

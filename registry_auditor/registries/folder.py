@@ -38,10 +38,14 @@ def open_model(ref: ModelRef) -> Iterator[Snapshot]:
 
 
 def sibling(path: Path, claimed: str) -> Path | None:
-    """The folder beside `path` that is called like `claimed`, or like the last part of its name; None if none is."""
+    """The folder beside `path` that is called like `claimed`, or like the last part of its name; None if none is.
+
+    What lies elsewhere, or in `path` itself, is none: a model may not bring along what it is compared with.
+    """
     for name in dict.fromkeys((claimed, claimed.rstrip("/").rpartition("/")[2])):
-        candidate = path.parent / name
-        if name and candidate.is_dir() and candidate.resolve() != path.resolve():
+        candidate = Path(os.path.normpath(path.parent / name))
+        beside = path.parent in candidate.parents and path not in (candidate, *candidate.parents)
+        if beside and candidate.is_dir():
             return candidate
     return None
 

@@ -57,16 +57,23 @@ def claim_of(ref: ModelRef) -> Claim | None:
 def resolve_claim(model: ModelRef, claim: Claim) -> ModelRef:
     """The base that `model` claims to have: a folder beside it, a folder of that path, or a model of the Hub.
 
-    Raises RegistryError if it is nowhere to be found; the message says to pass --base.
+    Raises RegistryError if it is nowhere to be found, or is the model itself; the message says to pass --base.
     """
-    if model.registry == "dir":
-        path = Path(model.name)
-        found = folder.sibling(path, claim.name)
-        if found is not None:
-            return folder.resolve(str(found))
-        if Path(claim.name).is_absolute() and Path(claim.name).is_dir() and Path(claim.name).resolve() != path:
-            return folder.resolve(claim.name)
     try:
-        return hub.resolve(claim.name, None)
+        base = _local(Path(model.name), Path(claim.name)) if model.registry == "dir" else None
+        base = base or hub.resolve(claim.name, None)
     except RegistryError as error:
         raise RegistryError(f"the {claim.source} names {claim.name} as base: {error}; or pass --base") from error
+    if (base.registry, base.name) == (model.registry, model.name):
+        raise RegistryError(f"the {claim.source} names the model itself, {claim.name}, as base; pass --base")
+    return base
+
+
+def _local(model: Path, claimed: Path) -> ModelRef | None:
+    beside = folder.sibling(model, str(claimed))
+    if beside is not None:
+        return folder.resolve(str(beside))
+    elsewhere = (
+        claimed.is_absolute() and claimed.is_dir() and model not in (claimed.resolve(), *claimed.resolve().parents)
+    )
+    return folder.resolve(str(claimed)) if elsewhere else None
