@@ -27,16 +27,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
-def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that holds the wheel and sees the libraries of this one, so that nothing is downloaded."""
-    home = tmp_path_factory.mktemp("venv")
+def _environment(home: Path) -> Path:
+    """The Python of a fresh environment that sees the libraries of this one, so that nothing is downloaded."""
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
+    _run(python, "-m", "pip", "uninstall", "--yes", "setuptools", cwd=home)  # older Pythons bring one that is too old
     (site,) = (home / "lib").glob("python*/site-packages")
     libraries = [path for path in map(Path, sys.path) if path.name == "site-packages"]
-    # Appended behind the wheel's own packages; the finder of an editable install (a .pth file) is not followed.
+    # Appended behind the environment's own packages; the .pth of an editable install is not followed from there.
     (site / "libraries.pth").write_text("\n".join(str(path) for path in libraries))
+    return python
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("venv")
+    python = _environment(home)
     _run(python, "-m", "pip", "install", "--no-deps", "--no-index", "--force-reinstall", wheel, cwd=home)
     return python
 
@@ -73,12 +79,7 @@ def test_the_installed_wheel_runs_from_anywhere(python: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_an_editable_install_runs_from_anywhere(tmp_path: Path) -> None:
-    home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    (site,) = (home / "lib").glob("python*/site-packages")
-    libraries = [path for path in map(Path, sys.path) if path.name == "site-packages"]
-    (site / "libraries.pth").write_text("\n".join(str(path) for path in libraries))
+    python = _environment(tmp_path / "venv")
     install = ("-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", "--force-reinstall")
     _run(python, *install, "--editable", ROOT, cwd=tmp_path)
     command = python.parent / "registry-auditor"
