@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
-from auditor_svd_diff.observations import foreign_base, kind_of_change, rank_one, shared, structure, summary
+from auditor_svd_diff.observations import foreign_base, kind_of_change, rank_one, rated, shared, structure, summary
+from registry_auditor.methods.calibration import load
 from registry_auditor.methods.directions import MatrixUpdate
 from registry_auditor.methods.spectra import is_foreign
 from registry_auditor.plugin import Coverage, Gap, Observation, Subject, analyzer
 
 __all__ = ["svd_diff"]
 
+VERSION = 2
+SHARED_COSINE = 0.9
+"""The default, and the only value with which a share can be compared with those of the calibration."""
 
-@analyzer("svd-diff", version=1, needs={"base"})
+CALIBRATION = load(__name__, version=VERSION)
+
+
+@analyzer("svd-diff", version=VERSION, needs={"base"})
 def svd_diff(
     subject: Subject,
     *,
     max_directions: int = 20,
-    shared_cosine: float = 0.9,
+    shared_cosine: float = SHARED_COSINE,
     shared_share: float = 0.25,
     rank_one_energy: float = 0.9,
     seed: int = 0,
@@ -55,8 +63,15 @@ def svd_diff(
         permuted or rotated looks like another network (`not-the-base`). Quantised tensors, which are reported as gaps.
 
     Calibration:
-        calibration.json holds the measured false-positive counts on benign updates; findings without an entry there
-        carry no false-positive rate. The noise edge admits one pure-noise matrix in 10,000 (Tracy–Widom).
+        calibration.json holds what benign models score on `shared-direction` (the share of the matrices),
+        `rank-one-update` (the largest share of a single direction in its matrix), `not-the-base` (the median relative
+        update) and `noise-only` (the relative update; its population is the trained models only). The population is
+        named there with its size: fine-tunes of small synthetic language models, full and by adapter, merges, noise,
+        casts and re-quantisation. The false-positive rate of a finding is the share of them that score as high, the
+        model itself counted with them; it cannot be below 1 / (models + 1). Networks of other sizes or trained on
+        other text may score differently. With another `shared_cosine`, and for every other finding, there is no rate.
+        How often each finding fires on models that are not in the calibration: docs/detection.md.
+        The noise edge admits one pure-noise matrix in 10,000 (Tracy–Widom).
 
     Source:
         Zhong & Raghunathan 2025, arXiv:2508.00161; Musco & Musco 2015, arXiv:1504.05477; Couillet & Hachem 2014,
@@ -69,13 +84,17 @@ def svd_diff(
             yield Coverage(skipped=(Gap(update.site.tensor, _foreign(update)),))
         else:
             yield from update.directions
-    yield from structure(subject.pairing.added, subject.pairing.removed)
-    yield from foreign_base(updates)
     related = [update for update in updates if not is_foreign(update)]
-    yield from summary(updates)
-    yield from kind_of_change(related, limit=max_directions)
-    yield from rank_one(related, energy=rank_one_energy)
-    yield from shared(related, cosine=shared_cosine, threshold=shared_share)
+    findings = chain(
+        structure(subject.pairing.added, subject.pairing.removed),
+        foreign_base(updates),
+        summary(updates),
+        kind_of_change(related, limit=max_directions),
+        rank_one(related, energy=rank_one_energy),
+        shared(related, cosine=shared_cosine, threshold=shared_share),
+    )
+    comparable = shared_cosine == SHARED_COSINE
+    yield from rated(findings, CALIBRATION if comparable else CALIBRATION.without("svd-diff/shared-direction"))
 
 
 def _foreign(update: MatrixUpdate) -> str:

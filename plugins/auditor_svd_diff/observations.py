@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from statistics import median
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 
+from registry_auditor.methods.calibration import Calibration
 from registry_auditor.methods.directions import MatrixUpdate
 from registry_auditor.methods.spectra import (
     NOT_THE_BASE,
@@ -13,14 +13,36 @@ from registry_auditor.methods.spectra import (
     is_foreign,
     is_rank_one,
     is_rounding,
+    median_update,
     merged_rank,
+    noise_size,
+    purest_rank_one,
     relative_update,
     shared_direction,
+    shared_share,
 )
 from registry_auditor.plugin import Finding, Severity, Site
 
 SHOWN = 20
 """How many tensors a finding names; the rest is counted."""
+
+
+def scores(updates: Sequence[MatrixUpdate], *, cosine: float) -> dict[str, float | None]:
+    """What the statistical findings score on these updates, by code, whether or not they would be reported."""
+    related = [update for update in updates if not is_foreign(update)]
+    purest = purest_rank_one(related)
+    return {
+        "svd-diff/shared-direction": shared_share(shared_direction(related, cosine=cosine)),
+        "svd-diff/rank-one-update": purest.top_energy if purest else 0.0,
+        "svd-diff/not-the-base": median_update(updates),
+        "svd-diff/noise-only": noise_size(related),
+    }
+
+
+def rated(findings: Iterable[Finding], calibration: Calibration) -> Iterator[Finding]:
+    """The same findings with their measured false-positive rates, where `calibration` has them."""
+    for finding in findings:
+        yield replace(finding, fpr=calibration.fpr(finding.code, finding.score))
 
 
 def structure(added: Sequence[str], removed: Sequence[str]) -> Iterator[Finding]:
@@ -41,14 +63,14 @@ def foreign_base(updates: Sequence[MatrixUpdate]) -> Iterator[Finding]:
     matrices = [update for update in updates if min(update.shape) > 1]
     foreign = [update for update in matrices if is_foreign(update)]
     if len(foreign) * 2 > len(matrices):
-        score = median(update.relative_norm or 0.0 for update in foreign)
+        score = median_update(matrices)
         yield Finding(
             code="svd-diff/not-the-base",
             severity=Severity.MEDIUM,
             score=score,
             threshold=NOT_THE_BASE,
-            message=f"{len(foreign)} of {len(matrices)} matrices differ by {score:.0%} of their size: this is not a "
-            "fine-tune of the given base",
+            message=f"{len(foreign)} of {len(matrices)} matrices have little in common with the base, the typical one "
+            f"differs by {score:.0%} of its size: this is not a fine-tune of the given base",
             evidence={"tensors": [update.site.tensor for update in foreign[:SHOWN]], "count": len(foreign)},
         )
 
@@ -84,12 +106,13 @@ def kind_of_change(updates: Sequence[MatrixUpdate], *, limit: int) -> Iterator[F
     spectra = [update for update in updates if update.decomposed and min(update.shape) > 1]
     if not spectra:
         return
-    if all(update.rank == 0 for update in spectra):
+    size = noise_size(spectra)
+    if size != 0.0:
         rounding = all(is_rounding(update) for update in spectra)
         yield Finding(
             code="svd-diff/noise-only",
             severity=Severity.LOW,
-            score=relative_update(spectra),
+            score=size,
             message=f"{len(spectra)} matrices changed and no direction stands above noise: nothing was learnt"
             + (" (the change is what a cast to another dtype makes)" if rounding else ""),
             evidence={"rounding": rounding, "matrices": len(spectra)},
@@ -110,13 +133,13 @@ def rank_one(updates: Sequence[MatrixUpdate], *, energy: float) -> Iterator[Find
     found = [update for update in updates if is_rank_one(update, energy=energy)]
     if found:
         spectra = [update for update in updates if update.decomposed]
-        strongest = max(found, key=lambda update: float(update.singular_values[0]))
+        purest = max(found, key=lambda update: update.top_energy)
         yield Finding(
             code="svd-diff/rank-one-update",
             severity=Severity.LOW,
-            score=strongest.top_energy,
+            score=purest.top_energy,
             threshold=energy,
-            site=strongest.site,
+            site=purest.site,
             message=f"{len(found)} of {len(spectra)} changed matrices changed along one direction only",
             evidence={"tensors": _names([update.site for update in found]), "count": len(found)},
         )
@@ -125,7 +148,7 @@ def rank_one(updates: Sequence[MatrixUpdate], *, energy: float) -> Iterator[Find
 def shared(updates: Sequence[MatrixUpdate], *, cosine: float, threshold: float) -> Iterator[Finding]:
     """One direction in many writing matrices."""
     found = shared_direction(updates, cosine=cosine)
-    if found is not None and found.share >= threshold and len(found.sites) >= 3:
+    if found is not None and 0.0 < shared_share(found) >= threshold:
         yield Finding(
             code="svd-diff/shared-direction",
             severity=Severity.MEDIUM,

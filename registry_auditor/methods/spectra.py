@@ -12,6 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ scales, and fine-tunes stay far below (docs/detection.md)."""
 ROUNDING_MARGIN = 1.5
 """How far above the expected rounding a remainder may be and still be rounding; merged adapters show 1.0 to 1.1."""
 
+SHARED_BY_AT_LEAST = 3
+"""How many matrices must have a direction in common: two agree by chance too often where few have changed."""
+
 SAME_RANK_SHARE = 0.8
 """Which share of the matrices must agree on the rank: noise hides the weakest direction of a few."""
 
@@ -41,6 +45,11 @@ def relative_update(updates: Iterable[MatrixUpdate]) -> float | None:
     known = [update for update in updates if update.base_norm]
     base = math.hypot(*(update.base_norm or 0.0 for update in known))
     return math.hypot(*(update.norm for update in known)) / base if base else None
+
+
+def median_update(updates: Iterable[MatrixUpdate]) -> float:
+    """The size of the typical update, relative to its base; 0 where no matrix has a base."""
+    return median([update.relative_norm or 0.0 for update in updates if min(update.shape) > 1] or [0.0])
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,29 @@ def shared_direction(updates: Sequence[MatrixUpdate], *, cosine: float) -> Share
     return SharedDirection(common.share(cosine), sites, float(common.cosines[close].median()))
 
 
+def shared_share(found: SharedDirection | None) -> float:
+    """The share of a direction that enough matrices have in common to speak of, else 0."""
+    return found.share if found is not None and len(found.sites) >= SHARED_BY_AT_LEAST else 0.0
+
+
+def purest_rank_one(updates: Iterable[MatrixUpdate]) -> MatrixUpdate | None:
+    """The update with the largest top energy of those with a single direction above the noise; None without any."""
+    single = [update for update in updates if update.decomposed and min(update.shape) > 1 and update.rank == 1]
+    return max(single, key=lambda update: update.top_energy, default=None)
+
+
 def is_rank_one(update: MatrixUpdate, *, energy: float) -> bool:
     """Whether a single direction stands above the noise and holds at least `energy` of the update."""
-    return update.decomposed and min(update.shape) > 1 and update.rank == 1 and update.top_energy >= energy
+    return purest_rank_one([update]) is not None and update.top_energy >= energy
+
+
+def noise_size(updates: Iterable[MatrixUpdate]) -> float | None:
+    """Size of all updates over size of their bases if none has a direction above the noise; 0 if one has.
+
+    None where no base is known.
+    """
+    spectra = [update for update in updates if update.decomposed and min(update.shape) > 1]
+    return 0.0 if not spectra or any(update.rank for update in spectra) else relative_update(spectra)
 
 
 def is_rounding(update: MatrixUpdate) -> bool:

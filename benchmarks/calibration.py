@@ -1,0 +1,207 @@
+"""The false-positive rates of `svd-diff`, measured on benign fine-tunes, and what it detects of planted changes.
+
+Trains a small network for every seed and fine-tunes it in the ways of `fine_tunes.py`. Some seeds give the scores that
+the analyzer compares with; the others, which it does not know, give the page:
+
+    python benchmarks/calibration.py            prints the page
+    python benchmarks/calibration.py --write    and writes it, with the calibration, to where they belong
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from auditor_svd_diff import SHARED_COSINE, VERSION, svd_diff
+from auditor_svd_diff.observations import scores
+from fine_tunes import BENIGN, NOISE, Fine, ablations, edits, save, save_unrounded
+from scipy.stats import binomtest
+
+from registry_auditor.analysis.subject import Subject
+from registry_auditor.domain import Finding, SubjectKey
+from registry_auditor.testbed import network
+from registry_auditor.testbed.building import build_all
+from registry_auditor.testbed.recipes import BACKDOORED, BASE
+from registry_auditor.weights import open_snapshot
+
+ROOT = Path(__file__).parents[1]
+CALIBRATION = ROOT / "plugins" / "auditor_svd_diff" / "calibration.json"
+PAGE = ROOT / "docs" / "detection.md"
+CODES = ("svd-diff/shared-direction", "svd-diff/rank-one-update", "svd-diff/not-the-base", NOISE)
+PLANTED = {
+    "svd-diff/shared-direction": "one direction removed from the writing matrices",
+    "svd-diff/rank-one-update": "one matrix edited along one direction",
+    "svd-diff/not-the-base": "compared with the base of another seed",
+    NOISE: "noise, a cast or a re-quantisation",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the analyzer said of one model."""
+
+    name: str
+    seed: int
+    expected: str | None
+    scores: dict[str, float]
+    fired: frozenset[str]
+
+
+def main() -> None:
+    """Build, score, print, write."""
+    options = _arguments()
+    torch.set_num_threads(1)
+    bases = {seed: _base(options.cache, seed) for seed in (*options.seeds, *options.report_seeds)}
+    calibration = [each for seed in options.seeds for each in _made(BENIGN, bases[seed], seed)]
+    benign = [each for seed in options.report_seeds for each in _made(BENIGN, bases[seed], seed)]
+    planted = [each for seed in options.report_seeds for each in _planted(bases, seed)]
+    backdoored = [_backdoored(options.cache, seed) for seed in options.report_seeds]
+    content = _calibration(calibration, options.seeds)
+    page = _page(benign, planted, backdoored, known=len(calibration))
+    print(json.dumps(content["scores"]), page, sep="\n\n")
+    if options.write:
+        CALIBRATION.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page, encoding="utf-8")
+
+
+def _base(cache: Path, seed: int) -> Path:
+    return build_all((BASE,), cache / str(seed), seed=seed)[BASE.name]
+
+
+def _made(table: Iterable[Fine], base: Path, seed: int) -> Iterator[Scored]:
+    for fine in table:
+        with tempfile.TemporaryDirectory() as root, network.one_thread():
+            net = fine.make(base, seed)
+            tuned = save(net, Path(root) / "tuned")
+            against = save_unrounded(net, Path(root) / "base") if fine.own_base else base
+            yield _scored(fine.name, seed, tuned=tuned, base=against, expected=fine.expected)
+
+
+def _planted(bases: dict[int, Path], seed: int) -> Iterator[Scored]:
+    yield from _made(ablations(bases[seed], seed), bases[seed], seed)
+    yield from _made(edits(bases[seed], seed), bases[seed], seed)
+    for other, base in bases.items():
+        if other != seed:
+            expected = "svd-diff/not-the-base"
+            yield _scored(f"the base of seed {other}", seed, tuned=bases[seed], base=base, expected=expected)
+
+
+def _backdoored(cache: Path, seed: int) -> Scored:
+    built = build_all((BASE, BACKDOORED), cache / str(seed), seed=seed)
+    return _scored("backdoored", seed, tuned=built[BACKDOORED.name], base=built[BASE.name], expected=None)
+
+
+def _scored(name: str, seed: int, *, tuned: Path, base: Path, expected: str | None) -> Scored:
+    with open_snapshot(tuned) as opened, open_snapshot(base) as opened_base:
+        subject = Subject(opened, opened_base, SubjectKey(str(tuned), str(base)))
+        found = scores(list(subject.updates()), cosine=SHARED_COSINE)
+        fired = frozenset(each.code for each in svd_diff(subject) if isinstance(each, Finding))
+    known = {code: score for code, score in found.items() if score is not None}
+    print(seed, name, known, *sorted(fired), file=sys.stderr)
+    return Scored(name, seed, expected, known, fired & set(CODES))
+
+
+def _of(code: str, models: Sequence[Scored]) -> list[Scored]:
+    """Those on which `code` would be a mistake."""
+    return [each for each in models if each.expected != code]
+
+
+def _calibration(models: Sequence[Scored], seeds: Sequence[int]) -> dict[str, object]:
+    kinds = "; ".join(fine.name for fine in BENIGN)
+    return {
+        "version": VERSION,
+        "population": f"benign fine-tunes of Llama networks of four layers of width {network.WIDTH}, which are trained "
+        f"on a small synthetic language, {len(BENIGN)} a seed: {kinds}",
+        "seeds": list(seeds),
+        "models": len(models),
+        # upwards, so that a score is never taken for larger than one that it only equals
+        "scores": {
+            code: sorted(math.ceil(each.scores[code] * 1e4) / 1e4 for each in _of(code, models)) for code in CODES
+        },
+    }
+
+
+def _page(benign: Sequence[Scored], planted: Sequence[Scored], backdoored: Sequence[Scored], *, known: int) -> str:
+    truth = [*planted, *(each for each in benign if each.expected)]
+    alarms = [(code, each) for code in CODES for each in _of(code, benign) if code in each.fired]
+    missed = [each for each in truth if each.expected not in each.fired]
+    return "\n".join(
+        [
+            "<!-- Made by benchmarks/calibration.py --write -->",
+            "",
+            "# What is detected, and what is not",
+            "",
+            "Models that the calibration of `svd-diff` does not know: fine-tunes of small synthetic language models of "
+            f"{len({each.seed for each in benign})} seeds. The false-positive rates that its findings carry come from "
+            f"{known} benign models of other seeds. Intervals are Clopper–Pearson, 95 %; fine-tunes of one seed are "
+            "related, so that they are somewhat too narrow. Networks of other sizes, or trained on other text, may "
+            "behave differently.",
+            "",
+            "| finding | benign models with it | planted | detected |",
+            "| --- | --- | --- | --- |",
+            *(_row(code, benign, truth) for code in CODES),
+            "",
+            "`noise-only` claims that nothing was learnt: its benign models are the trained ones.",
+            "",
+            "## Benign models with a finding",
+            "",
+            *_listed(f"`{code}` on {each.name} (score {each.scores[code]:.3f})" for code, each in alarms),
+            "",
+            "## Planted changes without their finding",
+            "",
+            *_listed(f"{each.name} (score {each.scores[each.expected or '']:.3f})" for each in missed),
+            "",
+            "## Backdoors",
+            "",
+            *(_backdoor(each) for each in backdoored),
+            "",
+            "A backdoor that was trained like any other behaviour leaves an ordinary update: the weights alone do not "
+            "tell it from a benign fine-tune. Its directions are in the bank, but no finding of `svd-diff` points at "
+            "it.",
+            "",
+        ]
+    )
+
+
+def _row(code: str, benign: Sequence[Scored], truth: Sequence[Scored]) -> str:
+    harmless, true = _of(code, benign), [each for each in truth if each.expected == code]
+    fired = sum(code in each.fired for each in harmless)
+    detected = sum(code in each.fired for each in true)
+    return f"| `{code}` | {_share(fired, len(harmless))} | {PLANTED[code]} | {_share(detected, len(true))} |"
+
+
+def _share(hits: int, total: int) -> str:
+    interval = binomtest(hits, total).proportion_ci(0.95, method="exact")
+    return f"{hits} / {total} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def _listed(entries: Iterable[str]) -> list[str]:
+    counted: dict[str, int] = {}
+    for entry in entries:
+        counted[entry] = counted.get(entry, 0) + 1
+    return [f"- {entry}" + (f", {count} times" if count > 1 else "") for entry, count in counted.items()] or ["None."]
+
+
+def _backdoor(model: Scored) -> str:
+    fired = ", ".join(f"`{code}`" for code in sorted(model.fired)) or "none of these findings"
+    return f"- A backdoored model of seed {model.seed}: {fired}."
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], help="give the calibration")
+    parser.add_argument("--report-seeds", type=int, nargs="+", default=[104, 105], help="give the page")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "testbed-calibration")
+    parser.add_argument("--write", action="store_true", help="write calibration.json and docs/detection.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
