@@ -11,7 +11,7 @@ import yaml
 
 from registry_auditor.domain import BaseSource
 from registry_auditor.errors import WeightsError
-from registry_auditor.weights.folder import inside, read_object
+from registry_auditor.weights.folder import inside, printable, read_object
 
 MAX_CARD_BYTES = 2**20
 
@@ -44,7 +44,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
         # A merge names several parents; which of them to subtract is the operator's choice.
         only = name[0] if isinstance(name, list) and len(name) == 1 else name
         if isinstance(only, str) and only.strip():
-            yield Claim(only.strip(), source)
+            yield Claim(printable(only.strip()), source)
 
 
 def _card(folder: Path) -> dict[str, Any]:

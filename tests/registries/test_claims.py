@@ -117,6 +117,13 @@ def test_a_base_that_is_nowhere_is_named_with_who_claims_it(claimed: str, tmp_pa
     assert "the card names" in str(caught.value)
 
 
+def test_what_a_model_claims_cannot_write_to_the_terminal(cli: Callable[..., Any], tmp_path: Path) -> None:
+    write_adapter(tmp_path / "adapter", claimed="org/x\x1b[2J\x07\u202eevil")
+    done = cli("audit", tmp_path / "adapter")
+    assert "going on without a base" in done.err
+    assert not set(done.out + done.err) & {"\x1b", "\x07", "\u202e"}
+
+
 def test_a_model_is_never_its_own_base(base: Path, tmp_path: Path, audited: Callable[..., Json]) -> None:
     folder = Path(shutil.copytree(base, tmp_path / "model"))
     (folder / "README.md").write_text(card(str(folder)))
