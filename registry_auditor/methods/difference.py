@@ -123,10 +123,17 @@ class _Exact:
 
 
 def norm(block: Tensor) -> float:
-    """Frobenius norm of numbers of any size; in float64 where float32 cannot hold the squares."""
-    quick = float(torch.linalg.vector_norm(block, dtype=torch.promote_types(block.dtype, torch.float32)))
-    low, high = SAFE_ENERGY
-    return quick if low <= quick * quick <= high else float(torch.linalg.vector_norm(block.double()))
+    """Frobenius norm of numbers of any size."""
+    if block.dtype != torch.float64 and block.numel():
+        quick = float(torch.linalg.vector_norm(block, dtype=torch.float32))
+        low, high = SAFE_ENERGY
+        if low <= quick * quick <= high:
+            return quick
+    wide = block.double()
+    largest = float(wide.abs().max()) if block.numel() else 0.0
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * float(torch.linalg.vector_norm(wide / largest))
 
 
 def _is_double(delta: Delta) -> bool:

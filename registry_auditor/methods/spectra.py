@@ -29,7 +29,7 @@ ROUNDING_MARGIN = 1.5
 """How far above the expected rounding a remainder may be and still be rounding; merged adapters show 1.0 to 1.1."""
 
 SHARED_BY_AT_LEAST = 3
-"""How many matrices must have a direction in common: two agree by chance too often where few have changed."""
+"""How many matrices must have a direction in common before one speaks of it: two are no pattern."""
 
 SAME_RANK_SHARE = 0.8
 """Which share of the matrices must agree on the rank: noise hides the weakest direction of a few."""

@@ -79,7 +79,7 @@ def test_equal_directions_do_not_mask_one_another(shape: tuple[int, int], k: int
     assert truncated_svd(RowMatrix.dense(update), k).signal == min(k, 16)
 
 
-@pytest.mark.parametrize("shape", [(576, 1536), (1536, 576), (576, 576), (288, 300)])
+@pytest.mark.parametrize("shape", [(288, 768), (768, 288), (576, 640)])
 @pytest.mark.parametrize("strength", [0.7, 0.95, 1.05])  # of which 1.06, 1.15 and more times the edge is seen
 def test_weak_directions_count_as_in_the_full_decomposition(shape: tuple[int, int], strength: float) -> None:
     update = planted(shape, torch.full((3,), strength), seed=5)
@@ -113,12 +113,12 @@ def int4_blocks(weight: Tensor) -> Tensor:
 @pytest.mark.parametrize("stored", [bf16, int8_rows, int4_blocks])
 def test_a_quantised_copy_has_no_directions(stored: Callable[[Tensor], Tensor], spread: float) -> None:
     found = []
-    for seed in range(8):
-        for m, n in ((64, 160), (128, 512), (576, 1536), (576, 192)):
+    for seed in range(4):
+        for m, n in ((64, 64), (64, 160), (128, 512), (300, 96), (288, 768)):
             rows, columns = gaussian(m, 1, seed=seed + 10), gaussian(1, n, seed=seed + 20)
             weight = gaussian(m, n, seed=seed) * torch.exp(spread * rows) * torch.exp(spread * columns)
             found.append(truncated_svd(RowMatrix.dense(stored(weight) - weight), 20).signal)
-    assert sum(signal > 0 for signal in found) <= 1  # of 32
+    assert sum(signal > 0 for signal in found) == 0  # of 20
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -180,8 +180,8 @@ def zeros_but(shape: tuple[int, int], rows: slice | list[int], columns: slice | 
 @pytest.mark.parametrize(
     ("update", "rank"),
     [
-        (zeros_but((5000, 400), [7, 80, 4000], slice(None)), 3),  # three tokens of an embedding
-        (zeros_but((400, 5000), slice(None), [7, 80, 4000]), 3),
+        (zeros_but((3000, 300), [7, 80, 2000], slice(None)), 3),  # three tokens of an embedding
+        (zeros_but((300, 3000), slice(None), [7, 80, 2000]), 3),
         (zeros_but((600, 800), slice(None), [300, 500, 700, 750, 799]), 5),  # none in the columns of the start
         (zeros_but((600, 500), [3], [5]), 1),
     ],
