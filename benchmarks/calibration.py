@@ -14,9 +14,12 @@ import json
 import math
 import sys
 import tempfile
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from auditor_svd_diff import SHARED_COSINE, VERSION, svd_diff
@@ -26,6 +29,7 @@ from scipy.stats import binomtest
 
 from registry_auditor.analysis.subject import Subject
 from registry_auditor.domain import Finding, SubjectKey
+from registry_auditor.methods.calibration import Calibration
 from registry_auditor.testbed import network
 from registry_auditor.testbed.building import build_all
 from registry_auditor.testbed.recipes import BACKDOORED, BASE
@@ -35,12 +39,29 @@ ROOT = Path(__file__).parents[1]
 CALIBRATION = ROOT / "plugins" / "auditor_svd_diff" / "calibration.json"
 PAGE = ROOT / "docs" / "detection.md"
 CODES = ("svd-diff/shared-direction", "svd-diff/rank-one-update", "svd-diff/not-the-base", NOISE)
+CLEAR = 0.05
+"""The false-positive rate up to which the page calls a finding clear, by convention."""
+
 PLANTED = {
     "svd-diff/shared-direction": "one direction removed from the writing matrices",
     "svd-diff/rank-one-update": "one matrix edited along one direction",
     "svd-diff/not-the-base": "compared with the base of another seed",
     NOISE: "noise, a cast or a re-quantisation",
 }
+
+INTRODUCTION = """
+Models that the calibration of `svd-diff` does not know: fine-tunes of small synthetic language models of {seeds} seeds.
+The false-positive rates (FPR) that its findings carry come from {models} benign models of other seeds. Intervals are
+Clopper–Pearson, 95 %; fine-tunes of one seed are related, so that the truth is less certain than they say, and so are
+the rates: a share of benign models above the rate in the head of its column is what this costs. Networks of other
+sizes, or trained on other text, may behave differently."""
+UNSURE = """
+Benign models score as high too often to be sure. A change to a fine-tune that has the finding by itself is among
+them."""
+BACKDOORS = """
+None of these findings is about backdoors. One that is trained like any other behaviour leaves an ordinary update, which
+the weights alone do not tell from a benign fine-tune; a finding above is to be held against the benign models that have
+it too."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,7 @@ def main() -> None:
     planted = [each for seed in options.report_seeds for each in _planted(bases, seed)]
     backdoored = [_backdoored(options.cache, seed) for seed in options.report_seeds]
     content = _calibration(calibration, options.seeds)
-    page = _page(benign, planted, backdoored, known=len(calibration))
+    page = _page(benign, planted, backdoored, rates=_rates(content))
     print(json.dumps(content["scores"]), page, sep="\n\n")
     if options.write:
         CALIBRATION.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -113,7 +134,7 @@ def _of(code: str, models: Sequence[Scored]) -> list[Scored]:
     return [each for each in models if each.expected != code]
 
 
-def _calibration(models: Sequence[Scored], seeds: Sequence[int]) -> dict[str, object]:
+def _calibration(models: Sequence[Scored], seeds: Sequence[int]) -> dict[str, Any]:
     kinds = "; ".join(fine.name for fine in BENIGN)
     return {
         "version": VERSION,
@@ -128,53 +149,60 @@ def _calibration(models: Sequence[Scored], seeds: Sequence[int]) -> dict[str, ob
     }
 
 
-def _page(benign: Sequence[Scored], planted: Sequence[Scored], backdoored: Sequence[Scored], *, known: int) -> str:
+def _rates(content: dict[str, Any]) -> Calibration:
+    return Calibration(content["models"], content["population"], content["scores"])
+
+
+def _page(
+    benign: Sequence[Scored], planted: Sequence[Scored], backdoored: Sequence[Scored], *, rates: Calibration
+) -> str:
     truth = [*planted, *(each for each in benign if each.expected)]
     alarms = [(code, each) for code in CODES for each in _of(code, benign) if code in each.fired]
     missed = [each for each in truth if each.expected not in each.fired]
-    return "\n".join(
-        [
-            "<!-- Made by benchmarks/calibration.py --write -->",
-            "",
-            "# What is detected, and what is not",
-            "",
-            "Models that the calibration of `svd-diff` does not know: fine-tunes of small synthetic language models of "
-            f"{len({each.seed for each in benign})} seeds. The false-positive rates that its findings carry come from "
-            f"{known} benign models of other seeds. Intervals are Clopper–Pearson, 95 %; fine-tunes of one seed are "
-            "related, so that they are somewhat too narrow. Networks of other sizes, or trained on other text, may "
-            "behave differently.",
-            "",
-            "| finding | benign models with it | planted | detected |",
-            "| --- | --- | --- | --- |",
-            *(_row(code, benign, truth) for code in CODES),
-            "",
-            "`noise-only` claims that nothing was learnt: its benign models are the trained ones.",
-            "",
-            "## Benign models with a finding",
-            "",
-            *_listed(f"`{code}` on {each.name} (score {each.scores[code]:.3f})" for code, each in alarms),
-            "",
-            "## Planted changes without their finding",
-            "",
-            *_listed(f"{each.name} (score {each.scores[each.expected or '']:.3f})" for each in missed),
-            "",
-            "## Backdoors",
-            "",
-            *(_backdoor(each) for each in backdoored),
-            "",
-            "A backdoor that was trained like any other behaviour leaves an ordinary update: the weights alone do not "
-            "tell it from a benign fine-tune. Its directions are in the bank, but no finding of `svd-diff` points at "
-            "it.",
-            "",
-        ]
+    unsure = [each for each in truth if each.expected in each.fired and not _is_clear(each.expected, each, rates)]
+    clear = f"at an FPR ≤ {CLEAR:.0%}"
+    table = [
+        f"| finding | benign models with it | {clear} | planted | detected | {clear} |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(_row(code, benign, truth, rates) for code in CODES),
+    ]
+    parts = (
+        "<!-- Made by: python benchmarks/calibration.py --write -->\n\n# What is detected, and what is not",
+        _wrapped(INTRODUCTION.format(seeds=len({each.seed for each in benign}), models=rates.models)),
+        "\n".join(table),
+        "`noise-only` claims that nothing was learnt: its benign models are the trained ones.",
+        "## Benign models with a finding",
+        _listed(f"`{code}` on {_told(each, code, rates)}" for code, each in alarms),
+        "## Planted changes without their finding",
+        _listed(each.name for each in missed),
+        f"## Planted changes found, with an FPR above {CLEAR:.0%}",
+        _wrapped(UNSURE),
+        _listed(_told(each, each.expected, rates) for each in unsure if each.expected),
+        "## Backdoors",
+        _listed(map(_backdoor, backdoored)),
+        _wrapped(BACKDOORS),
     )
+    return "\n\n".join(parts) + "\n"
 
 
-def _row(code: str, benign: Sequence[Scored], truth: Sequence[Scored]) -> str:
-    harmless, true = _of(code, benign), [each for each in truth if each.expected == code]
-    fired = sum(code in each.fired for each in harmless)
-    detected = sum(code in each.fired for each in true)
-    return f"| `{code}` | {_share(fired, len(harmless))} | {PLANTED[code]} | {_share(detected, len(true))} |"
+def _row(code: str, benign: Sequence[Scored], truth: Sequence[Scored], rates: Calibration) -> str:
+    groups = _of(code, benign), [each for each in truth if each.expected == code]
+    harmless, true = (
+        f"{_share(sum(code in each.fired for each in models), len(models))} "
+        f"| {_share(sum(_is_clear(code, each, rates) for each in models), len(models))}"
+        for models in groups
+    )
+    return f"| `{code}` | {harmless} | {PLANTED[code]} | {true} |"
+
+
+def _is_clear(code: str | None, model: Scored, rates: Calibration) -> bool:
+    """Whether the finding is made, at a score that few benign models reach."""
+    rate = rates.fpr(code, model.scores[code]) if code in model.fired else None
+    return rate is not None and rate <= CLEAR
+
+
+def _told(model: Scored, code: str, rates: Calibration) -> str:
+    return f"{model.name} (score {model.scores[code]:.3f}, FPR {rates.fpr(code, model.scores[code]):.1%})"
 
 
 def _share(hits: int, total: int) -> str:
@@ -182,16 +210,19 @@ def _share(hits: int, total: int) -> str:
     return f"{hits} / {total} ({interval.low:.1%} to {interval.high:.1%})"
 
 
-def _listed(entries: Iterable[str]) -> list[str]:
-    counted: dict[str, int] = {}
-    for entry in entries:
-        counted[entry] = counted.get(entry, 0) + 1
-    return [f"- {entry}" + (f", {count} times" if count > 1 else "") for entry, count in counted.items()] or ["None."]
+def _listed(entries: Iterable[str]) -> str:
+    counted = Counter(entries)
+    lines = (f"- {entry}" + (f", {count} times" if count > 1 else "") for entry, count in counted.items())
+    return "\n".join(lines) or "None."
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _backdoor(model: Scored) -> str:
     fired = ", ".join(f"`{code}`" for code in sorted(model.fired)) or "none of these findings"
-    return f"- A backdoored model of seed {model.seed}: {fired}."
+    return f"A backdoored model of seed {model.seed}: {fired}."
 
 
 def _arguments() -> argparse.Namespace:

@@ -61,6 +61,8 @@ def svd_diff(
         Behaviour: a direction is a change, not a harm. Changes hidden below the noise edge, or spread evenly over all
         directions. Whether the base is the right one when both have the same ancestor. A copy whose hidden units were
         permuted or rotated looks like another network (`not-the-base`). Quantised tensors, which are reported as gaps.
+        A rank-one edit of a matrix that was also trained. Whether a shared direction was removed or learnt: a full
+        fine-tune to a new style of answers may have one in half of its matrices (docs/detection.md).
 
     Calibration:
         calibration.json holds what benign models score on `shared-direction` (the share of the matrices),
