@@ -52,9 +52,8 @@ PLANTED = {
 INTRODUCTION = """
 Models that the calibration of `svd-diff` does not know: fine-tunes of small synthetic language models of {seeds} seeds.
 The false-positive rates (FPR) that its findings carry come from {models} benign models of other seeds. Intervals are
-Clopper–Pearson, 95 %; fine-tunes of one seed are related, so that the truth is less certain than they say, and so are
-the rates: a share of benign models above the rate in the head of its column is what this costs. Networks of other
-sizes, or trained on other text, may behave differently."""
+Clopper–Pearson, 95 %; fine-tunes of one seed are related, so that neither the intervals nor the rates are as certain as
+they look. Networks of other sizes, or trained on other text, may behave differently."""
 UNSURE = """
 Benign models score as high too often to be sure. A change to a fine-tune that has the finding by itself is among
 them."""
