@@ -24,14 +24,41 @@ Json = dict[str, Any]
 COMMAND = Path(sys.executable).with_name("registry-auditor")
 DEADLINE_S = 60
 
-# Enough random directions that there is time to kill it; svd-diff before it is done in a moment.
-SLOW = "[analyzers.token-projection]\nnull = 60000\n"
+PATIENT = '''
+"""An analyzer of another package that works until a file appears."""
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from registry_auditor.plugin import Coverage, Finding, Severity, Subject, analyzer
+
+@analyzer("waiting", version=1)
+def waiting(subject: Subject, *, until: str = "") -> Iterator[Finding | Coverage]:
+    """Wait."""
+    yield Finding("waiting/begun", Severity.INFO, "begun")
+    while not Path(until).exists():
+        time.sleep(0.01)
+        yield Coverage()
+    yield Finding("waiting/done", Severity.INFO, "done")
+'''
 
 
 @pytest.fixture
-def tuned(tuned_by: Callable[..., Path], tmp_path: Path) -> Path:
-    (tmp_path / "auditor.toml").write_text(SLOW)
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the last analyzer of every audit waits for, also of audits in other processes."""
+    site = tmp_path / "site"
+    info = site / "patient-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "patient.py").write_text(PATIENT)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: patient\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[registry_auditor.analyzers]\nwaiting = patient:waiting\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    (tmp_path / "auditor.toml").write_text(f"[analyzers.waiting]\nuntil = '{tmp_path}/go'\n")
+    return tmp_path / "go"
 
+
+@pytest.fixture
+def tuned(tuned_by: Callable[..., Path]) -> Path:
     def change(tensors: dict[str, Tensor]) -> None:
         for seed, module in enumerate((*WRITERS, *READERS)):
             for layer in range(LAYERS):
@@ -41,27 +68,27 @@ def tuned(tuned_by: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def half_way(db: str, tuned: Path, base: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """An audit in a process of its own, whose first analyzer has finished and whose second has not."""
+def half_way(db: str, tuned: Path, base: Path, waiting: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """An audit in a process of its own: two analyzers have finished, the third is at work until `waiting` exists."""
     command = [COMMAND, "audit", tuned, "--base", base, "--db", db]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for_a_run(db, process)
+        wait_for_runs(db, process)
         yield process
     finally:
         process.kill()
         process.communicate()
 
 
-def wait_for_a_run(db: str, process: subprocess.Popen[str]) -> None:
+def wait_for_runs(db: str, process: subprocess.Popen[str]) -> None:
     started = time.monotonic()
     with Store.open(db) as store:
         while process.poll() is None and time.monotonic() - started < DEADLINE_S:
             audits = store.audits().items
-            if audits and store.runs(audits[0].id):
+            if audits and len(store.runs(audits[0].id)) == 2:
                 return
             time.sleep(0.01)
-    pytest.fail(f"no run was finished: {process.communicate()}")
+    pytest.fail(f"the first runs were not finished: {process.communicate()}")
 
 
 def lasting(report: Json) -> Json:
@@ -78,7 +105,13 @@ def run_ids(db: str, audit_id: str) -> list[str]:
 
 
 def test_a_killed_audit_goes_on_where_it_was_and_finds_the_same(
-    half_way: subprocess.Popen[str], db: str, tuned: Path, base: Path, audited: Callable[..., Json], tmp_path: Path
+    half_way: subprocess.Popen[str],
+    waiting: Path,
+    db: str,
+    tuned: Path,
+    base: Path,
+    audited: Callable[..., Json],
+    tmp_path: Path,
 ) -> None:
     half_way.send_signal(signal.SIGKILL)
     half_way.wait()
@@ -86,17 +119,18 @@ def test_a_killed_audit_goes_on_where_it_was_and_finds_the_same(
         (killed,) = store.audits().items
     assert killed.state is AuditState.RUNNING
     finished = run_ids(db, killed.id)
-    assert len(finished) == 1
+    assert len(finished) == 2
+    waiting.touch()
     resumed = audited(tuned, base)
     assert resumed["audit"]["id"] == killed.id
-    assert run_ids(db, killed.id)[:1] == finished
-    assert [run["status"] for run in resumed["runs"]] == ["ok", "ok"]
+    assert run_ids(db, killed.id)[:2] == finished
+    assert [run["status"] for run in resumed["runs"]] == ["ok", "ok", "ok"]
     undisturbed = audited(tuned, base, "--db", f"sqlite:///{tmp_path}/other/auditor.db")
     assert lasting(resumed) == lasting(undisturbed)
 
 
 def test_an_interrupted_audit_says_so_and_can_be_resumed_and_nobody_takes_it_meanwhile(
-    half_way: subprocess.Popen[str], db: str, tuned: Path, base: Path, cli: Callable[..., Any]
+    half_way: subprocess.Popen[str], waiting: Path, db: str, tuned: Path, base: Path, cli: Callable[..., Any]
 ) -> None:
     second = cli("audit", tuned, "--base", base)
     assert second.code == 2
@@ -108,22 +142,28 @@ def test_an_interrupted_audit_says_so_and_can_be_resumed_and_nobody_takes_it_mea
     assert "run the same command again" in told
     assert "Traceback" not in told
     with Store.open(db) as store:
-        (waiting,) = store.audits().items
-    assert waiting.state is AuditState.QUEUED
+        (interrupted,) = store.audits().items
+    assert interrupted.state is AuditState.QUEUED
+    waiting.touch()
     resumed = cli("audit", tuned, "--base", base, "--format", "json").json
-    assert resumed["audit"]["id"] == waiting.id
+    assert resumed["audit"]["id"] == interrupted.id
     assert resumed["audit"]["verdict"] == "pass"
 
 
 def test_a_run_out_of_time_is_recorded_and_what_it_found_is_kept(
-    audited: Callable[..., Json], tuned: Path, base: Path
+    audited: Callable[..., Json], waiting: Path, tuned: Path, base: Path
 ) -> None:
-    report = audited(tuned, base, "--timeout", "1")
+    chosen = ("--analyzer", "svd-diff", "--analyzer", "waiting")
+    report = audited(tuned, base, *chosen, "--timeout", "3")
     statuses = {run["analyzer"]: run["status"] for run in report["runs"]}
-    assert statuses == {"svd-diff": "ok", "token-projection": "timed_out"}
+    assert statuses == {"svd-diff": "ok", "waiting": "timed_out"}
     assert (report["exit_code"], report["audit"]["verdict"]) == (3, "incomplete")
+    assert "waiting timed out" in report["exit_reason"]
     assert "--timeout" in report["exit_reason"]
+    assert "waiting/begun" in {finding["code"] for finding in report["findings"]}
     assert report["banks"][0]["directions"] == LAYERS * len((*WRITERS, *READERS))
+    waiting.touch()
+    assert audited(tuned, base, *chosen)["exit_code"] == 0
 
 
 def test_no_time_at_all_times_every_run_out_and_the_next_audit_tries_again(
@@ -140,7 +180,6 @@ def test_no_time_at_all_times_every_run_out_and_the_next_audit_tries_again(
 def test_a_changed_parameter_runs_its_own_analyzer_again_and_no_other(
     audited: Callable[..., Json], db: str, tuned: Path, base: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "auditor.toml").unlink()
     first = audited(tuned, base)
     (tmp_path / "auditor.toml").write_text("[analyzers.token-projection]\ntop = 3\n")
     second = audited(tuned, base)

@@ -179,12 +179,11 @@ def test_the_installed_command_keeps_results_and_progress_apart(db: str, base: P
 def test_results_are_utf8_whatever_the_locale_says(db: str, base: Path, tmp_path: Path) -> None:
     odd = tmp_path / "modèle-模型"
     shutil.copytree(base, odd)
-    for form in ("json", "text"):
-        command = [COMMAND, "audit", odd, "--base", odd, "--db", db, "--format", form]
-        environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-        done = subprocess.run(command, capture_output=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "modèle-模型" in done.stdout.decode("utf-8")
+    command = [COMMAND, "audit", odd, "--base", odd, "--db", db, "--format", "json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "modèle-模型" in done.stdout.decode("utf-8")
 
 
 def test_a_reader_who_leaves_early_is_neither_a_clean_audit_nor_findings(db: str, base: Path, tmp_path: Path) -> None:

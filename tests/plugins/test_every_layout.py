@@ -20,7 +20,7 @@ STREAM = SIZES["hidden_size"]
 RELATIVE = 0.5
 """Strength of a planted update over the norm of its matrix: rounding to bf16 is a hundredth of it."""
 
-SMALLEST = 16
+SMALLEST = 32
 """Below this many rows or columns one direction of a matrix cannot be told from noise of a random profile."""
 EXPERT_SIZES = {f"{kind}intermediate_size" for kind in ("", "moe_", "shared_expert_")} | {"intermediate_size_mlp"}
 
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 def options_of(name: str) -> dict[str, Any]:
     """The options of a layout, its experts large enough to hold a direction."""
-    return {key: 20 if key in EXPERT_SIZES and value < SMALLEST else value for key, value in ALL[name].items()}
+    return {key: 36 if key in EXPERT_SIZES and value < SMALLEST else value for key, value in ALL[name].items()}
 
 
 def plant(tensors: dict[str, Tensor], layer: str) -> dict[str, Tensor]:
