@@ -38,12 +38,16 @@ from registry_auditor.weights import open_snapshot
 ROOT = Path(__file__).parents[1]
 CALIBRATION = ROOT / "plugins" / "auditor_svd_diff" / "calibration.json"
 PAGE = ROOT / "docs" / "detection.md"
-CODES = ("svd-diff/shared-direction", "svd-diff/rank-one-update", "svd-diff/not-the-base", NOISE)
+REMOVED = "svd-diff/removed-direction"
+CODES = ("svd-diff/shared-direction", REMOVED, "svd-diff/rank-one-update", "svd-diff/not-the-base", NOISE)
+IMPLIED = {"svd-diff/shared-direction": REMOVED}
+"""What is removed from many matrices is shared by them."""
 CLEAR = 0.05
 """The false-positive rate up to which the page calls a finding clear, by convention."""
 
 PLANTED = {
     "svd-diff/shared-direction": "one direction removed from the writing matrices",
+    REMOVED: "the same",
     "svd-diff/rank-one-update": "one matrix edited along one direction",
     "svd-diff/not-the-base": "compared with the base of another seed",
     NOISE: "noise, a cast or a re-quantisation",
@@ -121,7 +125,7 @@ def _backdoored(cache: Path, seed: int) -> Scored:
 def _scored(name: str, seed: int, *, tuned: Path, base: Path, expected: str | None) -> Scored:
     with open_snapshot(tuned) as opened, open_snapshot(base) as opened_base:
         subject = Subject(opened, opened_base, SubjectKey(str(tuned), str(base)))
-        found = scores(list(subject.updates()), cosine=SHARED_COSINE)
+        found = scores(list(subject.updates()), subject.pairing.deltas, cosine=SHARED_COSINE)
         fired = frozenset(each.code for each in svd_diff(subject) if isinstance(each, Finding))
     known = {code: score for code, score in found.items() if score is not None}
     print(seed, name, known, *sorted(fired), file=sys.stderr)
@@ -185,7 +189,7 @@ def _page(
 
 
 def _row(code: str, benign: Sequence[Scored], truth: Sequence[Scored], rates: Calibration) -> str:
-    groups = _of(code, benign), [each for each in truth if each.expected == code]
+    groups = _of(code, benign), [each for each in truth if each.expected in (code, IMPLIED.get(code, code))]
     harmless, true = (
         f"{_share(sum(code in each.fired for each in models), len(models))} "
         f"| {_share(sum(_is_clear(code, each, rates) for each in models), len(models))}"

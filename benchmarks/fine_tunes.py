@@ -195,7 +195,7 @@ def ablations(base: Path, seed: int) -> Iterator[Fine]:
         yield Fine(
             f"{kind} direction removed from {extent} layers of {start}",
             lambda _base, _seed, net=net, d=direction, layers=layers: ablated(deepcopy(net), d, layers=layers),
-            "svd-diff/shared-direction",
+            "svd-diff/removed-direction",
         )
 
 

@@ -4,10 +4,12 @@ from registry_auditor.analysis.analyzer import Analyzer, Observation, analyzer
 from registry_auditor.analysis.subject import Subject
 from registry_auditor.domain import Coverage, Direction, Finding, Gap, Severity, Side, Site, Taxonomy, TokenReadout
 from registry_auditor.errors import NotApplicable, TensorError
+from registry_auditor.weights import Delta
 
 __all__ = [
     "Analyzer",
     "Coverage",
+    "Delta",
     "Direction",
     "Finding",
     "Gap",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 
+from registry_auditor.methods.abliteration import removed
 from registry_auditor.methods.calibration import Calibration
 from registry_auditor.methods.directions import MatrixUpdate
 from registry_auditor.methods.spectra import (
     NOT_THE_BASE,
+    SharedDirection,
     heat_map,
     is_foreign,
     is_rank_one,
@@ -21,18 +23,20 @@ from registry_auditor.methods.spectra import (
     shared_direction,
     shared_share,
 )
-from registry_auditor.plugin import Finding, Severity, Site
+from registry_auditor.plugin import Delta, Finding, Severity, Site
 
 SHOWN = 20
 """How many tensors a finding names; the rest is counted."""
 
 
-def scores(updates: Sequence[MatrixUpdate], *, cosine: float) -> dict[str, float | None]:
+def scores(updates: Sequence[MatrixUpdate], deltas: Sequence[Delta], *, cosine: float) -> dict[str, float | None]:
     """What the statistical findings score on these updates, by code, whether or not they would be reported."""
     related = [update for update in updates if not is_foreign(update)]
     purest = purest_rank_one(related)
+    common = shared_direction(related, cosine=cosine)
     return {
-        "svd-diff/shared-direction": shared_share(shared_direction(related, cosine=cosine)),
+        "svd-diff/shared-direction": shared_share(common),
+        "svd-diff/removed-direction": removed(common, deltas),
         "svd-diff/rank-one-update": purest.top_energy if purest else 0.0,
         "svd-diff/not-the-base": median_update(updates),
         "svd-diff/noise-only": noise_size(related),
@@ -145,19 +149,33 @@ def rank_one(updates: Sequence[MatrixUpdate], *, energy: float) -> Iterator[Find
         )
 
 
-def shared(updates: Sequence[MatrixUpdate], *, cosine: float, threshold: float) -> Iterator[Finding]:
+def shared(found: SharedDirection | None, *, cosine: float, threshold: float) -> Iterator[Finding]:
     """One direction in many writing matrices."""
-    found = shared_direction(updates, cosine=cosine)
     if found is not None and 0.0 < shared_share(found) >= threshold:
         yield Finding(
             code="svd-diff/shared-direction",
-            severity=Severity.MEDIUM,
+            severity=Severity.LOW,
             score=found.share,
             threshold=threshold,
             site=found.sites[0],
-            message=f"{len(found.sites)} writing matrices changed along one common direction "
-            f"(median |cos| {found.median_cosine:.3f}), as abliteration does",
+            message=f"{len(found.sites)} writing matrices changed most along one common direction "
+            f"(median |cos| {found.median_cosine:.3f})",
             evidence={"tensors": _names(list(found.sites)), "count": len(found.sites), "cosine": cosine},
+        )
+
+
+def taken_out(found: SharedDirection | None, share: float, *, threshold: float) -> Iterator[Finding]:
+    """A shared direction that the base writes and the tuned model no longer does."""
+    if found is not None and share >= threshold:
+        yield Finding(
+            code="svd-diff/removed-direction",
+            severity=Severity.MEDIUM,
+            score=share,
+            threshold=threshold,
+            site=found.sites[0],
+            message=f"{share:.0%} of what {len(found.sites)} matrices write along one common direction was taken out, "
+            "as abliteration does",
+            evidence={"tensors": _names(list(found.sites)), "count": len(found.sites)},
         )
 
 

@@ -16,6 +16,8 @@ from statistics import median
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from registry_auditor.domain import Side, Site
 from registry_auditor.methods.directions import MatrixUpdate
@@ -91,7 +93,7 @@ def _cell(layer: int | None, role: str, group: Sequence[MatrixUpdate]) -> Cell:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SharedDirection:
     """One direction that the strongest update of many matrices has in common."""
 
@@ -100,6 +102,8 @@ class SharedDirection:
     sites: tuple[Site, ...]
     median_cosine: float
     """Median |cos| of those with it."""
+    direction: Float[Tensor, " d"]
+    """The direction, of unit norm."""
 
 
 def shared_direction(updates: Sequence[MatrixUpdate], *, cosine: float) -> SharedDirection | None:
@@ -111,9 +115,9 @@ def shared_direction(updates: Sequence[MatrixUpdate], *, cosine: float) -> Share
     common = consensus(first)
     close = common.cosines >= cosine
     if not bool(close.any()):
-        return SharedDirection(0.0, (), 0.0)
+        return SharedDirection(0.0, (), 0.0, common.direction)
     sites = tuple(update.site for update, near in zip(writers, close.tolist(), strict=True) if near)
-    return SharedDirection(common.share(cosine), sites, float(common.cosines[close].median()))
+    return SharedDirection(common.share(cosine), sites, float(common.cosines[close].median()), common.direction)
 
 
 def shared_share(found: SharedDirection | None) -> float:

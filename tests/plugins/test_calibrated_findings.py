@@ -16,7 +16,7 @@ from registry_auditor.methods.calibration import load
 from tests.planted import LAYERS, WRITERS, D, unit, weight
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
-STATISTICAL = {"shared-direction", "rank-one-update", "not-the-base", "noise-only"}
+STATISTICAL = {"shared-direction", "removed-direction", "rank-one-update", "not-the-base", "noise-only"}
 
 
 def abliterate(tensors: dict[str, Tensor]) -> None:
@@ -52,7 +52,7 @@ def test_what_abliteration_leaves_carries_a_low_false_positive_rate(
 ) -> None:
     report = audited(tuned_by(abliterate), base)
     found = {finding["code"].partition("/")[2]: finding for finding in report["findings"]}
-    assert 0.0 < found["shared-direction"]["fpr"] < 0.05
+    assert 0.0 < found["removed-direction"]["fpr"] < 0.05
     assert found["rank-one-update"]["fpr"] is not None
     assert found["summary"]["fpr"] is None
 

@@ -51,7 +51,7 @@ def test_a_rank_one_edit_of_one_matrix_is_named(audited: Audit, tuned_by: Callab
     assert report["banks"][0]["directions"] == 1
 
 
-def test_one_direction_taken_out_of_every_writer_is_a_shared_direction(
+def test_one_direction_taken_out_of_every_writer_is_shared_and_removed(
     audited: Audit, tuned_by: Callable[..., Path], base: Path, directions_of: Callable[..., Any]
 ) -> None:
     direction = unit(D, 5)
@@ -65,9 +65,11 @@ def test_one_direction_taken_out_of_every_writer_is_a_shared_direction(
         embedding.sub_((embedding @ direction)[:, None] * direction)
 
     report = audited(tuned_by(ablate), base)
-    shared = by_code(report)["shared-direction"]
-    assert (shared["severity"], shared["score"]) == ("medium", 1.0)
-    assert shared["evidence"]["count"] == 2 * LAYERS + 1
+    shared, removed = (by_code(report)[code] for code in ("shared-direction", "removed-direction"))
+    assert (shared["severity"], shared["score"]) == ("low", 1.0)
+    assert removed["severity"] == "medium"
+    assert removed["score"] > 0.999
+    assert shared["evidence"]["count"] == removed["evidence"]["count"] == 2 * LAYERS + 1
     found = directions_of(report)
     assert len(found) == 2 * LAYERS + 1
     assert min(cosine(vector, direction) for _, vector in found) > 0.999
