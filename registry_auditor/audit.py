@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -17,6 +18,8 @@ from registry_auditor.domain import Audit, ModelRef, Run, SubjectKey, Verdict
 from registry_auditor.errors import RegistryError, StoreError, WeightsError
 from registry_auditor.registries import open_model
 from registry_auditor.store import Store
+
+logger = logging.getLogger(__name__)
 
 LEASE_S = 60.0
 """How long an audit stays with a worker that gives no sign of life."""
@@ -85,7 +88,10 @@ def lease(record: Audit, store: Store) -> Iterator[bool]:
 
     def renew() -> None:
         while not stop.wait(LEASE_S / 4):
-            store.renew(record.id, worker, lease_s=LEASE_S)
+            try:
+                store.renew(record.id, worker, lease_s=LEASE_S)
+            except StoreError as error:  # the next attempt may succeed; what is lost at worst is the lease
+                logger.warning("the lease of %s could not be renewed: %s", record.id, error)
 
     thread = threading.Thread(target=renew, name=f"lease of {record.id}", daemon=True)
     if held:

@@ -37,6 +37,10 @@ GAP_OF_MASKED = 1.3
 GROUPS, SINGLED_OUT = 64, 16
 """Rows of like variance are treated as one group, the strongest ones singly: they decide where the edge is."""
 
+EXACT = 1e-4
+"""A spectrum that falls below this share of its largest value within half of its length ends there: noise would fill
+it. In thin matrices, such as routers with a few experts, nothing else tells a planted direction from noise."""
+
 RELATIVE_ZERO = 1e-6
 """Singular values below this share of the largest are float32 rounding."""
 
@@ -65,6 +69,9 @@ def signal_rank(
     candidates = min(len(S), U.shape[1]) if limit is None else min(limit, len(S), U.shape[1])
     if not candidates or _is_sparse(energy):
         return int((S[:candidates] > RELATIVE_ZERO * S[:1]).sum()), 0.0
+    exact = int((EXACT * S[0] < S).sum())
+    if exact <= min(candidates, len(energy.rows) // 2, len(energy.columns) // 2):
+        return exact, 0.0
     U, V = U**2, V**2
     j = 0
     while j < candidates and _stands_out(S[j], *_remainder(energy, S[:j], U, V, ceiling=S[j])):

@@ -4,6 +4,7 @@ import torch
 
 from registry_auditor.numerics.noise import MODEL_MARGIN, iid_edge, noise_edge, signal_rank
 from registry_auditor.numerics.rows import Energy, RowMatrix
+from registry_auditor.numerics.svd import truncated_svd
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -71,3 +72,15 @@ def test_the_limit_is_kept() -> None:
     update = gaussian(200, 300) + 500 * U @ V.T
     assert ranked(update) == 9
     assert ranked(update, limit=4) == 4
+
+
+@pytest.mark.parametrize("shape", [(2, 2048), (4, 2048), (8, 576), (16, 48), (24, 48), (96, 64)])
+def test_an_exact_low_rank_update_of_a_thin_matrix_is_found_and_noise_of_its_shape_is_not(
+    shape: tuple[int, int],
+) -> None:
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(shape, generator=generator)
+        planted = torch.outer(noise[:, 0], noise[0])
+        assert truncated_svd(RowMatrix.dense(planted), min(*shape, 20)).signal == 1
+        assert truncated_svd(RowMatrix.dense(noise), min(*shape, 20)).signal == 0

@@ -170,13 +170,14 @@ def test_a_vocabulary_of_one_row_or_of_equal_rows_says_nothing() -> None:
         assert (found.clarity == 0.0).all()
 
 
-def test_rows_of_absurd_size_do_not_overflow() -> None:
+@pytest.mark.parametrize("size", [1e17, 1e20])
+def test_rows_of_absurd_size_do_not_overflow(size: float) -> None:
     rows = vocabulary()
-    rows[7] = 1e17
+    rows[7] = size
     assert np.isfinite(project(RowMatrix.dense(rows), probes(gaussian(4, D, seed=15))).clarity).all()
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e20])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_refuses_rows_that_are_no_numbers(bad: float) -> None:
     rows = vocabulary()
     rows[123, 4] = bad
