@@ -37,9 +37,10 @@ GAP_OF_MASKED = 1.3
 GROUPS, SINGLED_OUT = 64, 16
 """Rows of like variance are treated as one group, the strongest ones singly: they decide where the edge is."""
 
-EXACT = 1e-4
-"""A spectrum that falls below this share of its largest value within half of its length ends there: noise would fill
-it. In thin matrices, such as routers with a few experts, nothing else tells a planted direction from noise."""
+THIN, EXACT = 32, 1e-4
+"""In matrices this thin, such as routers with a few experts, one direction and noise look alike by size. What tells
+them apart is that noise fills the spectrum: one that falls below this share of its largest value within half of its
+length ends there."""
 
 RELATIVE_ZERO = 1e-6
 """Singular values below this share of the largest are float32 rounding."""
@@ -70,7 +71,8 @@ def signal_rank(
     if not candidates or _is_sparse(energy):
         return int((S[:candidates] > RELATIVE_ZERO * S[:1]).sum()), 0.0
     exact = int((EXACT * S[0] < S).sum())
-    if exact <= min(candidates, len(energy.rows) // 2, len(energy.columns) // 2):
+    side = min(len(energy.rows), len(energy.columns))
+    if side <= THIN and exact <= min(candidates, side // 2):
         return exact, 0.0
     U, V = U**2, V**2
     j = 0
