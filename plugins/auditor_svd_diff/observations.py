@@ -22,6 +22,7 @@ from registry_auditor.methods.spectra import (
     relative_update,
     shared_direction,
     shared_share,
+    with_spectrum,
 )
 from registry_auditor.plugin import Delta, Finding, Severity, Site
 
@@ -49,9 +50,9 @@ def rated(findings: Iterable[Finding], calibration: Calibration) -> Iterator[Fin
         yield replace(finding, fpr=calibration.fpr(finding.code, finding.score))
 
 
-def structure(added: Sequence[str], removed: Sequence[str]) -> Iterator[Finding]:
+def structure(added: Sequence[str], missing: Sequence[str]) -> Iterator[Finding]:
     """Tensors that only one of the two models has."""
-    for what, names in (("added", added), ("removed", removed)):
+    for what, names in (("added", added), ("removed", missing)):
         if names:
             yield Finding(
                 code=f"svd-diff/{what}-tensors",
@@ -107,7 +108,7 @@ def summary(updates: Sequence[MatrixUpdate]) -> Iterator[Finding]:
 
 def kind_of_change(updates: Sequence[MatrixUpdate], *, limit: int) -> Iterator[Finding]:
     """Nothing but noise, or a merged adapter."""
-    spectra = [update for update in updates if update.decomposed and min(update.shape) > 1]
+    spectra = with_spectrum(updates)
     if not spectra:
         return
     size = noise_size(spectra)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +23,11 @@ def show(form: options.AsFormat = Format.TEXT) -> None:
     Example: registry-auditor config show
     """
     from registry_auditor.config import load, origins
+    from registry_auditor.store.engine import without_password
 
     settings = load()
     values: dict[str, Any] = settings.model_dump(mode="json")
-    values |= {key: _without_password(values[key]) for key in ("db", "banks") if values[key]}
+    values |= {key: without_password(values[key]) for key in ("db", "banks") if values[key]}
     origin = origins(settings)
     if form is Format.JSON:
         print_json({key: {"value": value, "origin": origin[key]} for key, value in values.items()})
@@ -65,7 +65,3 @@ def _assignment(key: str, value: Any) -> str:
     if isinstance(value, dict):
         return f"[{key}.svd-diff]\n# max_directions = 20"
     return f"{key} = {json.dumps(value, default=str)}"
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(?<=:)[^:/@]+(?=@)|(?<=password=)[^&]+|(?<=secret=)[^&]+", "***", url)

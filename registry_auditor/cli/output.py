@@ -39,7 +39,9 @@ def print_page(
     """A page of a list: as `{items, next}`, or as a table with a hint how to see more."""
     items, after = page
     if form is Format.JSON:
-        print_json({"items": [record(item) for item in items], "next": after})
+        from registry_auditor.report import records
+
+        print_json(records.listing([record(item) for item in items], after))
         return
     if not items:
         typer.echo(empty)

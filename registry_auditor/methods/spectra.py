@@ -42,6 +42,11 @@ def is_foreign(update: MatrixUpdate) -> bool:
     return update.relative_norm is not None and update.relative_norm >= NOT_THE_BASE
 
 
+def with_spectrum(updates: Iterable[MatrixUpdate]) -> list[MatrixUpdate]:
+    """Those that changed and have singular values to speak of; a vector has but one."""
+    return [update for update in updates if update.decomposed and min(update.shape) > 1]
+
+
 def relative_update(updates: Iterable[MatrixUpdate]) -> float | None:
     """Size of all updates together over size of their bases; None where no base is known."""
     known = [update for update in updates if update.base_norm]
@@ -127,7 +132,7 @@ def shared_share(found: SharedDirection | None) -> float:
 
 def purest_rank_one(updates: Iterable[MatrixUpdate]) -> MatrixUpdate | None:
     """The update with the largest top energy of those with a single direction above the noise; None without any."""
-    single = [update for update in updates if update.decomposed and min(update.shape) > 1 and update.rank == 1]
+    single = [update for update in with_spectrum(updates) if update.rank == 1]
     return max(single, key=lambda update: update.top_energy, default=None)
 
 
@@ -141,7 +146,7 @@ def noise_size(updates: Iterable[MatrixUpdate]) -> float | None:
 
     None where no base is known.
     """
-    spectra = [update for update in updates if update.decomposed and min(update.shape) > 1]
+    spectra = with_spectrum(updates)
     return 0.0 if not spectra or any(update.rank for update in spectra) else relative_update(spectra)
 
 
@@ -155,7 +160,7 @@ def merged_rank(updates: Sequence[MatrixUpdate], *, limit: int) -> int | None:
 
     `limit` is how many directions were looked for: a rank that reaches it is not known.
     """
-    spectra = [update for update in updates if update.decomposed and min(update.shape) > 1 and update.rounding > 0]
+    spectra = [update for update in with_spectrum(updates) if update.rounding > 0]
     if not spectra:
         return None
     fits = [update.rank for update in spectra if 0 < update.rank < min(limit, *update.shape) and is_rounding(update)]

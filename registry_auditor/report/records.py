@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -125,7 +124,7 @@ def site(place: Site) -> Json:
     return {"tensor": place.tensor, "layer": place.layer, "role": place.role, "side": place.side}
 
 
-def listing(items: list[Mapping[str, Any]], after: str | None) -> Json:
+def listing(items: list[Json], after: str | None) -> Json:
     """A page of a list; `next` null is the only sign of the end."""
     return {"items": items, "next": after}
 

@@ -20,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from registry_auditor.domain import Direction, canonical_json
 from registry_auditor.errors import NotFound, StoreError, UsageError
 from registry_auditor.store.columns import plain
+from registry_auditor.store.engine import without_password
 
 FORMAT = "registry-auditor/bank-1"
 CHUNK_BYTES = 8 * 2**20
@@ -93,8 +94,10 @@ class BankFolder:
         try:
             files, root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise UsageError(f"banks {url}: {error}; pass a folder, or install what its protocol needs") from error
-        return cls(url, files, root.rstrip("/"))
+            raise UsageError(
+                f"banks {without_password(url)}: {error}; pass a folder, or install what its protocol needs"
+            ) from error
+        return cls(without_password(url), files, root.rstrip("/"))
 
     def write(self, bank: Bank) -> None:
         """Afterwards the file is there, whole and intact. A file that somebody damaged is replaced."""

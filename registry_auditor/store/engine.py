@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,11 @@ def parse(url: str) -> URL:
 def shown(url: URL) -> str:
     """`url` as a message or a log may hold it: no password, no options."""
     return url.set(query={}, drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
+def without_password(url: str) -> str:
+    """`url`, of a database or of bank files, with its password and secrets starred out."""
+    return re.sub(r"(?<=:)[^:/@]+(?=@)|(?<=password=)[^&]+|(?<=secret=)[^&]+", "***", url)
 
 
 def sqlite_file(url: URL) -> Path | None:

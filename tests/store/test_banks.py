@@ -167,3 +167,10 @@ def test_a_place_that_cannot_be_written_is_named(
         with pytest.raises(StoreError, match="check its permissions and free space"):
             store.save(audit.id, run(directions=directions()))
         assert store.runs(audit.id) == []
+
+
+def test_an_error_about_bank_files_does_not_tell_the_password_of_their_url() -> None:
+    with pytest.raises(UsageError) as caught:
+        BankFolder.open("nowhere://user:hunter2@host/banks")
+    assert "hunter2" not in str(caught.value)
+    assert "user:***@host" in str(caught.value)
