@@ -6,10 +6,10 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +24,39 @@ from registry_auditor.errors import UsageError
 APP = "registry-auditor"
 PREFIX = "REGISTRY_AUDITOR_"
 FILE = "auditor.toml"
+
+
+Names = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+"""One name, or a list of them."""
+
+
+class Hook(BaseModel):
+    """An inbound webhook: who may call `/hooks/SOURCE/ID`, and what a call is about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["hf", "mlflow", "standard"]
+    """How its deliveries are signed."""
+    secret_env: Names
+    """Environment variables with its secrets; several while one is being replaced."""
+    registry: str | None = None
+    """The watched registry to look at when a delivery names no model."""
+
+
+class Target(BaseModel):
+    """Where finished audits are announced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    secret_env: Names
+    """Environment variables with its signing secrets (`whsec_…`); several while one is being replaced."""
+    severity: Severity = Severity.HIGH
+    """Audits with a finding at or above it are announced."""
+    incomplete: bool = True
+    """Whether audits that end incomplete or with an error are announced too."""
+    allow_private: tuple[str, ...] = ()
+    """Private networks that the address may lie in, such as `10.1.0.0/16`."""
 
 
 def default_db() -> str:
@@ -72,6 +105,30 @@ class Settings(BaseSettings):
     select: list[str] = Field(default_factory=list, description="Analyzers to run; all that are installed if empty.")
     analyzers: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Parameters, one table an analyzer; see `registry-auditor analyzers schema`."
+    )
+    registries: list[str] = Field(
+        default_factory=list,
+        description="What to watch: `dir:FOLDER`, `hf:AUTHOR`, `hf:base_model:ORG/NAME` or `mlflow:[URL]`.",
+        examples=[["dir:/models", "hf:my-org"]],
+    )
+    poll_s: float = Field(60, gt=0, description="Seconds between two looks at what changed in a watched registry.")
+    full_pass_s: float = Field(3600, gt=0, description="Seconds between two looks at everything in it.")
+    settle_s: float = Field(5, ge=0, description="Seconds for which a folder must be quiet before it is audited.")
+    broker: str = Field("redis://127.0.0.1:6379/0", description="Where workers are woken: any Celery broker URL.")
+    lease_s: float = Field(
+        60, ge=1, description="Seconds after which the audit of a silent worker is given to another."
+    )
+    max_claims: int = Field(3, ge=1, description="How often an audit is taken up before it is given up.")
+    child_memory_mib: int | None = Field(
+        None, gt=0, description="A worker process that has grown past it is replaced after its audit.", examples=[8192]
+    )
+    cache_gib: float = Field(50, ge=0, description="Room for downloaded weights; the least recently used go first.")
+    hooks: dict[str, Hook] = Field(
+        default_factory=dict, description="Inbound webhooks by id, one table each: source, secret_env, registry."
+    )
+    notifications: dict[str, Target] = Field(
+        default_factory=dict,
+        description="Where finished audits are announced, one table each: url, secret_env, severity, allow_private.",
     )
 
     @classmethod

@@ -62,6 +62,13 @@ class RunStatus(StrEnum):
     TIMED_OUT = "timed_out"
 
 
+class Queue(StrEnum):
+    """Which workers can do an audit."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 class BaseSource(StrEnum):
     """Who says that this is the base."""
 
@@ -241,6 +248,7 @@ class Job:
     base_source: BaseSource | None = None
     fail_on: Severity = Severity.HIGH
     plan: tuple[StepKey, ...] = ()
+    queue: Queue = Queue.CPU
 
 
 @dataclass(frozen=True)

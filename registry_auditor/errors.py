@@ -3,7 +3,8 @@
     AuditorError                     exit 2: something outside the models failed
     ├── UsageError                   exit 4: the command line or a configuration is wrong
     │   └── NotFound                 no audit, finding or bank has this id, or more than one does
-    ├── RegistryError                a registry has no such model, or cannot be reached
+    ├── RegistryError                a registry has no such model, or will not give it
+    │   └── RegistryUnavailable      it cannot be reached now, or asks to wait: later may succeed
     ├── WeightsError                 a snapshot is broken, hostile or not understood
     │   ├── TensorError              one tensor of it is; the others may be fine
     │   └── UnsupportedFormat        a format that is recognised and not read
@@ -31,7 +32,16 @@ class NotFound(UsageError):
 
 
 class RegistryError(AuditorError):
-    """A registry has no such model, or cannot be reached."""
+    """A registry has no such model, or will not give it."""
+
+
+class RegistryUnavailable(RegistryError):
+    """A registry cannot be reached now, or asks to wait; the same request may succeed later."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Keep how long the registry asks to wait, if it says so."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class WeightsError(AuditorError):

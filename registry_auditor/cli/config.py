@@ -15,6 +15,13 @@ from registry_auditor.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
 
+TABLES = {
+    "analyzers": "[analyzers.svd-diff]\n# max_directions = 20",
+    "hooks": '[hooks.some-id]\n# source = "hf"\n# secret_env = "HF_WEBHOOK_SECRET"',
+    "notifications": '[notifications.security]\n# url = "https://example.org/audits"\n# secret_env = "AUDITS_SECRET"',
+}
+"""What a table of each kind looks like."""
+
 
 @app.command()
 def show(form: options.AsFormat = Format.TEXT) -> None:
@@ -63,5 +70,5 @@ def init(
 
 def _assignment(key: str, value: Any) -> str:
     if isinstance(value, dict):
-        return f"[{key}.svd-diff]\n# max_directions = 20"
+        return TABLES[key]
     return f"{key} = {json.dumps(value, default=str)}"

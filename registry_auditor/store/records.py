@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from registry_auditor.domain import Finding, ModelRef, Run, Site, TokenReadout
+from registry_auditor.domain import BaseSource, Finding, ModelRef, Run, Site, TokenReadout
 
 T = TypeVar("T")
 
@@ -70,3 +70,19 @@ class StoredDirection:
     tokens: TokenReadout | None
     models: tuple[ModelRef, ...]
     """Every model, among those asked for, with a run that found it."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A registry showed us a model: what it says its base is, or why it is not audited."""
+
+    model: ModelRef
+    """Without a revision if none could be had."""
+    base: ModelRef | None
+    base_source: BaseSource | None
+    skipped: str | None
+    """Why no audit follows from it; None if one does."""
+    registry: str | None
+    """The watched registry that showed it, such as `dir:/models`; None for what a person asked for."""
+    first_seen_at: datetime
+    last_seen_at: datetime
