@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Self, Unpack
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
-from registry_auditor.domain import Audit, BaseSource, Job, ModelRef, Run, StepKey, SubjectKey, Verdict
+from registry_auditor.domain import Audit, Job, ModelRef, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
-from registry_auditor.store import queue, read, schema, write
+from registry_auditor.store import inbox, outbox, queue, read, schema, sightings, totals, watching, write
 from registry_auditor.store.banks import BankFolder, group
-from registry_auditor.store.engine import connect, parse, reading, shown, sqlite_file, writing
-from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters
-from registry_auditor.store.records import BankInfo, Page, StoredDirection, StoredFinding, StoredRun
+from registry_auditor.store.engine import WRITES, connect, parse, shown, sqlite_file, transact
+from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters, SightingFilters
+from registry_auditor.store.records import (
+    Backlog,
+    BankInfo,
+    Delivery,
+    Notice,
+    NoticeState,
+    Page,
+    RunTotal,
+    Sighting,
+    StoredDirection,
+    StoredFinding,
+    StoredRun,
+    Watched,
+)
 from registry_auditor.store.schema import Schema, SchemaState, check, upgrade
+from registry_auditor.store.sightings import Claim
 
 __all__ = [
+    "Backlog",
     "BankInfo",
+    "Delivery",
+    "Notice",
+    "NoticeState",
     "Page",
+    "RunTotal",
     "Schema",
     "SchemaState",
+    "Sighting",
     "Store",
     "StoredDirection",
     "StoredFinding",
     "StoredRun",
+    "Watched",
     "check",
     "upgrade",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PAGE = 50
 """How many items of a list are given when nobody says how many."""
@@ -77,101 +104,175 @@ class Store:
 
         Afterwards exactly one unfinished audit has this model, base, `fail_on` and plan.
         """
-        with writing(self._engine) as session:
-            return read.audit(session, queue.submit(session, job))
+        return self._write(queue.submit, job)
+
+    def ensure(self, job: Job) -> tuple[Audit, bool]:
+        """The newest audit of an equal job, finished or not, else a queued one; and whether it was queued now."""
+        return self._write(queue.ensure, job)
+
+    def waiting(self, queue_of: Queue, *, limit: int, unsent: bool = False) -> list[str]:
+        """The ids of audits that a worker may take now, oldest due first: queued, or left by a lease that ran out.
+
+        With `unsent`, those not handed to the broker since they began to wait. A broker may lose what it was handed:
+        when it has nothing left, ask without.
+        """
+        return self._read(queue.waiting, queue_of, limit=limit, unsent=unsent)
+
+    def sent(self, ids: Sequence[str]) -> None:
+        """Afterwards those of `ids` that still wait count as handed to the broker."""
+        self._write(queue.sent, ids)
 
     def claim(self, audit_id: str, worker: str, *, lease_s: float, dead: str | None = None) -> bool:
-        """Whether `worker` now holds the audit: it was queued, its lease had run out, or `dead` held it.
+        """Whether `worker` now holds the audit: it was due, its lease had run out, or `dead` held it.
 
         `dead` is a worker that the caller knows to be gone. Of workers that ask at once, one gets True.
         """
-        with writing(self._engine) as session:
-            return queue.claim(session, audit_id, worker, lease_s=lease_s, dead=dead)
+        return self._write(queue.claim, audit_id, worker, lease_s=lease_s, dead=dead)
 
     def renew(self, audit_id: str, worker: str, *, lease_s: float) -> bool:
         """Whether `worker` still holds the audit; if so, for another `lease_s` seconds."""
-        with writing(self._engine) as session:
-            return queue.renew(session, audit_id, worker, lease_s=lease_s)
+        return self._write(queue.renew, audit_id, worker, lease_s=lease_s)
 
     def release(self, audit_id: str, worker: str) -> bool:
-        """Whether `worker` held the audit; if so, it is queued again."""
-        with writing(self._engine) as session:
-            return queue.release(session, audit_id, worker)
+        """Whether `worker` held the audit; if so, it waits at its old place, and the claim does not count."""
+        return self._write(queue.release, audit_id, worker)
+
+    def postpone(self, audit_id: str, worker: str, *, delay_s: float, reason: str) -> bool:
+        """Whether `worker` held the audit; if so, it waits `delay_s` seconds and shows `reason`; the claim counts."""
+        return self._write(queue.postpone, audit_id, worker, delay_s=delay_s, reason=reason)
 
     def set_subject(self, audit_id: str, subject: SubjectKey) -> None:
         """Afterwards the audit, and the models it names, carry the digests of what was read."""
-        with writing(self._engine) as session:
-            queue.set_subject(session, audit_id, subject)
+        self._write(queue.set_subject, audit_id, subject)
 
     def has_run(self, subject: SubjectKey, step: StepKey) -> bool:
         """Whether this step is finished (`ok`) on this subject, for whichever audit."""
-        with reading(self._engine) as session:
-            return write.ok_run(session, subject, step) is not None
+        return self._read(write.ok_run, subject, step) is not None
 
     def adopt(self, audit_id: str, subject: SubjectKey, step: StepKey) -> None:
         """Afterwards the audit shows the finished run of this step. Raises StoreError if there is none."""
-        with writing(self._engine) as session:
-            write.adopt(session, audit_id, subject, step)
+        self._write(write.adopt, audit_id, subject, step)
 
     def save(self, audit_id: str, run: Run) -> None:
         """Afterwards the run, its findings and its banks are kept, and the audit shows them: all of it or nothing.
 
         If somebody else has finished the same step meanwhile, the audit shows that run, and this one is dropped.
         """
-        with reading(self._engine) as session:
-            basis = write.basis(session, audit_id, run)
-        banks = group(run.directions, basis=basis)
+        banks = group(run.directions, basis=self._read(write.basis, audit_id, run))
         for bank in banks:
             self._banks.write(bank)
-        with writing(self._engine) as session:
-            write.save(session, audit_id, run, banks=banks)
+        self._write(write.save, audit_id, run, banks=banks)
 
-    def finish(self, audit_id: str, verdict: Verdict, reason: str) -> Audit:
-        """Afterwards the audit is done. An audit that was done keeps its verdict."""
-        with writing(self._engine) as session:
-            queue.finish(session, audit_id, verdict, reason)
-            return read.audit(session, audit_id)
+    def finish(self, audit_id: str, verdict: Verdict, reason: str, *, notify: Sequence[str] = ()) -> Audit:
+        """Afterwards the audit is done, and a notice for each target in `notify` is due: both or nothing.
 
-    def record_sighting(
-        self, model: ModelRef, *, base: ModelRef | None = None, source: BaseSource | None = None
-    ) -> None:
-        """Afterwards it is known that a registry showed `model`, and who said that `base` is its base."""
-        with writing(self._engine) as session:
-            queue.record_sighting(session, model, base=base, source=source)
+        An audit that was done keeps its verdict, and nobody hears of it again.
+        """
+        return self._write(queue.finish, audit_id, verdict, reason, notify=notify)
+
+    def due_notices(self, *, limit: int, lease_s: float) -> list[Notice]:
+        """Notices to send now, oldest due first; for `lease_s` seconds no other sender gets them."""
+        return self._write(outbox.due, limit=limit, lease_s=lease_s)
+
+    def notice_sent(self, notice_id: str) -> None:
+        """Afterwards the notice is delivered."""
+        self._write(outbox.succeeded, notice_id)
+
+    def notice_failed(self, notice_id: str, problem: str, *, retry_at: datetime | None) -> None:
+        """Afterwards the notice is due at `retry_at`, or given up; unless another sender has delivered it."""
+        self._write(outbox.failed, notice_id, problem, retry_at=retry_at)
+
+    def notices(
+        self,
+        *,
+        limit: int = PAGE,
+        after: str | None = None,
+        target: str | None = None,
+        state: NoticeState | None = None,
+    ) -> Page[Notice]:
+        """Notices, newest first."""
+        return self._read(outbox.notices, limit=limit, after=after, target=target, state=state)
+
+    def record_sighting(self, model: ModelRef, **claim: Unpack[Claim]) -> None:
+        """Afterwards it is known that a registry showed `model`, and what was said about it.
+
+        The same claim about the base again only renews the sighting, and tells why it is skipped now, if it is.
+        """
+        self._write(sightings.record, model, **claim)
+
+    def sightings(
+        self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[SightingFilters]
+    ) -> Page[Sighting]:
+        """Sightings, the latest to be seen for the first time first."""
+        return self._read(sightings.sightings, limit=limit, after=after, **filters)
+
+    def newest_sightings(self, registry: str, *, limit: int = PAGE, after: str | None = None) -> Page[Sighting]:
+        """Of each model that `registry` showed, the sighting that was renewed last; by name."""
+        return self._read(sightings.newest, registry, limit=limit, after=after)
+
+    def watched(self, registry: str) -> Watched:
+        """How far `registry` has been followed; all None if it never was."""
+        return self._read(watching.watched, registry)
+
+    def watched_all(self) -> list[Watched]:
+        """Every registry that was ever followed, by name."""
+        return self._read(watching.watched_all)
+
+    def save_watched(self, state: Watched) -> None:
+        """Afterwards `state` is what is known of its registry."""
+        self._write(watching.save_watched, state)
+
+    def accept(self, deliveries: Sequence[Delivery]) -> int:
+        """How many of `deliveries` were added: those of a known hook and key are dropped."""
+        return self._write(inbox.accept, deliveries)
+
+    def pending(self, limit: int = PAGE) -> list[Delivery]:
+        """Deliveries that nobody has settled, oldest first."""
+        return self._read(inbox.pending, limit)
+
+    def settle(self, ids: Sequence[int]) -> None:
+        """Afterwards nobody needs to look at these deliveries."""
+        self._write(inbox.settle, ids)
+
+    def forget_deliveries(self, before: datetime) -> int:
+        """How many deliveries, settled before that time, are gone; one of them, sent again, would be accepted."""
+        return self._write(inbox.forget, before)
+
+    def backlog(self) -> list[Backlog]:
+        """How much there is to do, for every queue."""
+        return self._read(totals.backlog)
+
+    def run_totals(self) -> list[RunTotal]:
+        """How often each version of each analyzer ended how, and how long that took together."""
+        return self._read(totals.run_totals)
 
     def audit(self, id_or_prefix: str) -> Audit:
         """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
-        with reading(self._engine) as session:
-            return read.audit(session, id_or_prefix)
+        return self._read(read.audit, id_or_prefix)
 
     def audits(self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[AuditFilters]) -> Page[Audit]:
         """Audits, newest first."""
-        with reading(self._engine) as session:
-            return read.audits(session, limit=limit, after=after, **filters)
+        return self._read(read.audits, limit=limit, after=after, **filters)
 
     def runs(self, audit_id: str) -> list[StoredRun]:
         """The latest run of every step of an audit, in the order of its plan."""
-        with reading(self._engine) as session:
-            return read.runs(session, audit_id)
+        return self._read(read.runs, audit_id)
 
     def findings(
         self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[FindingFilters]
     ) -> Page[StoredFinding]:
         """Findings, newest first; of an interrupted audit, those of the latest run of each step."""
-        with reading(self._engine) as session:
-            return read.findings(session, limit=limit, after=after, **filters)
+        return self._read(read.findings, limit=limit, after=after, **filters)
 
     def finding(self, id_or_prefix: str) -> StoredFinding:
         """The finding whose id begins so. Raises NotFound if there is none, or more than one."""
-        with reading(self._engine) as session:
-            return read.finding(session, id_or_prefix)
+        return self._read(read.finding, id_or_prefix)
 
     def directions(
         self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[DirectionFilters]
     ) -> Page[StoredDirection]:
         """Directions without their vectors, strongest first."""
-        with reading(self._engine) as session:
-            return read.directions(session, limit=limit, after=after, **filters)
+        return self._read(read.directions, limit=limit, after=after, **filters)
 
     def bank_bytes(self, sha256: str) -> bytes:
         """A bank file, checked against its name. Raises StoreError if it is missing or was changed."""
@@ -180,3 +281,9 @@ class Store:
     def vectors(self, sha256: str) -> npt.NDArray[np.float32]:
         """The directions of a bank, one a row. Raises StoreError if the file is missing or was changed."""
         return self._banks.vectors(sha256)
+
+    def _read(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return transact(self._engine, work, *args, **kwargs)
+
+    def _write(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return transact(self._engine.execution_options(**WRITES), work, *args, **kwargs)

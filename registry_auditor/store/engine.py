@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from registry_auditor.errors import StoreError, UsageError
-from registry_auditor.store.columns import to_json
+from registry_auditor.store.columns import UtcDateTime, to_json
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WRITES = {"begin": "BEGIN IMMEDIATE"}
 """Execution options of a connection that writes; PostgreSQL does not care."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for the one before it; a run is saved in well under a second."""
 CONNECT_TIMEOUT_S = 10
+
+INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -34,10 +41,15 @@ REMEDIES = {
     "SQLITE_BUSY": "another process keeps it locked: end that one, or try again",
     "25006": "the server only reads (a standby, perhaps): pass the address of the primary",
     "42501": "grant this user the right to read and write the tables",
+    "40001": "others write the same rows: try again",
+    "40P01": "others write the same rows: try again",
     "53100": "free some disk space on the server; nothing was half-written",
     "53300": "the server has no connection left: allow more, or run fewer workers",
 }
 """By what SQLite calls an error, and by PostgreSQL's SQLSTATE."""
+
+CONFLICTS = ("40001", "40P01")
+"""Serialization failure and deadlock: nothing was done, and the next attempt meets nobody."""
 
 REFUSED_CONNECTIONS = {
     "authentication failed": "check the user and the password",
@@ -84,11 +96,14 @@ def sqlite_file(url: URL) -> Path | None:
 
 def connect(url: URL) -> Engine:
     """An engine for `url`; nothing is opened yet. Raises UsageError if the driver is not installed."""
-    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    options: dict[str, Any] = {
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S},
+    }
     if url.get_backend_name() == "sqlite":
-        options = {"timeout": BUSY_TIMEOUT_S}
+        options = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     try:
-        engine = create_engine(url, connect_args=options, pool_pre_ping=True, json_serializer=to_json)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **options)
     except NoSuchModuleError as error:
         raise UsageError(f"--db {shown(url)}: {error}") from error
     except ImportError as error:
@@ -112,21 +127,42 @@ def _sqlite_begins(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
 
-@contextmanager
-def reading(engine: Engine) -> Iterator[Session]:
-    """A session that sees one state of the database. Raises StoreError with cause and remedy."""
-    with failures_of(engine.url), Session(engine) as session:
-        yield session
+def transact(engine: Engine, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` returns; what it does commits as one, and not at all if it raises.
 
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Session]:
-    """A transaction that commits when its block ends, and not at all if the block raises.
-
-    On SQLite one at a time, the others wait. Raises StoreError with cause and remedy.
+    It is done once more if the server has dropped the connection, or has chosen it to lose a conflict. On SQLite
+    one writer works at a time, the others wait. Raises StoreError with cause and remedy.
     """
-    with failures_of(engine.url), Session(engine.execution_options(**WRITES)) as session, session.begin():
-        yield session
+    with failures_of(engine.url):
+        try:
+            return _transaction(engine, work, *args, **kwargs)
+        except DBAPIError as error:
+            if not (error.connection_invalidated or _code(error) in CONFLICTS):
+                raise
+        return _transaction(engine, work, *args, **kwargs)
+
+
+def _transaction(engine: Engine, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    with Session(engine) as session, session.begin():
+        return work(session, *args, **kwargs)
+
+
+def now(session: Session) -> datetime:
+    """The time. It is the server's: of two machines, one that is slow must not find due audits to be early."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
+
+
+def insert(session: Session, table: type[DeclarativeBase]) -> Any:
+    """An INSERT that can be told what to do on a conflict, which plain SQL cannot."""
+    return INSERT[session.get_bind().dialect.name](table)
+
+
+def changed(session: Session, statement: Any) -> int:
+    """How many rows an UPDATE or DELETE has met."""
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount
 
 
 @contextmanager
@@ -136,7 +172,7 @@ def failures_of(url: URL) -> Iterator[None]:
         yield
     except DBAPIError as error:
         cause = str(error.orig).strip().replace(url.password or "\0", "***")
-        code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+        code = _code(error)
         known, sought = (REMEDIES, code) if code else (REFUSED_CONNECTIONS, cause)
         remedy = next((text for part, text in known.items() if part in sought), None)
         if remedy is None and isinstance(error, IntegrityError | ProgrammingError | DataError):
@@ -144,3 +180,7 @@ def failures_of(url: URL) -> Iterator[None]:
         raise StoreError(
             f"database {shown(url)}: {cause}; {remedy or 'check that it is reachable and that --db names it'}"
         ) from error
+
+
+def _code(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)

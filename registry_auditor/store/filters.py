@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from registry_auditor.domain import AuditState, Severity, Verdict
-from registry_auditor.store.tables import AuditRow, AuditRunRow, DirectionRow, FindingRow, ModelRow
+from registry_auditor.store.tables import AuditRow, AuditRunRow, DirectionRow, FindingRow, ModelRow, SightingRow
 
 Conditions = list[ColumnElement[bool]]
 
@@ -47,6 +47,15 @@ class DirectionFilters(TypedDict, total=False):
     layer: int | None
 
 
+class SightingFilters(TypedDict, total=False):
+    """Which sightings; what is absent or None does not matter."""
+
+    model_glob: str | None
+    skipped: bool | None
+    registry: str | None
+    """The watched registry that showed it."""
+
+
 def of_audits(session: Session, filters: AuditFilters) -> Conditions:
     """On `audits`."""
     conditions: Conditions = []
@@ -80,6 +89,18 @@ def of_directions(session: Session, filters: DirectionFilters) -> Conditions:
         conditions.append(_like(session, DirectionRow.role, role))
     if (layer := filters.get("layer")) is not None:
         conditions.append(DirectionRow.layer == layer)
+    return conditions
+
+
+def of_sightings(session: Session, filters: SightingFilters) -> Conditions:
+    """On `sightings`."""
+    conditions: Conditions = []
+    if glob := filters.get("model_glob"):
+        conditions.append(SightingRow.model_id.in_(_models(session, glob)))
+    if (skipped := filters.get("skipped")) is not None:
+        conditions.append(SightingRow.skipped.is_not(None) if skipped else SightingRow.skipped.is_(None))
+    if registry := filters.get("registry"):
+        conditions.append(SightingRow.shown_by == registry)
     return conditions
 
 

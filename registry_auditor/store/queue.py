@@ -2,104 +2,102 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import CursorResult, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState, BaseSource, Job, ModelRef, SubjectKey, Verdict
+from registry_auditor.domain import Audit, AuditState, Job, Queue, SubjectKey, Verdict
 from registry_auditor.errors import NotFound
-from registry_auditor.store import rows
-from registry_auditor.store.tables import AuditRow, ModelRow, SightingRow, Tables
-
-INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-def insert(session: Session, table: type[Tables]) -> Any:
-    """An INSERT that can be told what to do on a conflict, which plain SQL cannot."""
-    return INSERT[session.get_bind().dialect.name](table)
+from registry_auditor.store import outbox, read, rows
+from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.sightings import register
+from registry_auditor.store.tables import UNFINISHED, UNSENT, AuditRow, ModelRow
 
 
-def submit(session: Session, job: Job) -> str:
-    """The id of an unfinished audit of an equal job; afterwards there is exactly one."""
-    digest = rows.job_digest(job)
-    unfinished = select(AuditRow.id).where(AuditRow.job_digest == digest, AuditRow.state != AuditState.DONE)
+def submit(session: Session, job: Job) -> Audit:
+    """An unfinished audit of an equal job; afterwards there is exactly one."""
+    unfinished = select(AuditRow.id).where(AuditRow.job_digest == rows.job_digest(job), UNFINISHED)
+    audit_id, _ = _found_or_queued(session, job, unfinished)
+    return read.audit(session, audit_id)
+
+
+def ensure(session: Session, job: Job) -> tuple[Audit, bool]:
+    """The newest audit of an equal job in whatever state, else a queued one; and whether it was queued now."""
+    newest = (
+        select(AuditRow.id).where(AuditRow.job_digest == rows.job_digest(job)).order_by(AuditRow.id.desc()).limit(1)
+    )
+    audit_id, queued = session.scalar(newest), False
+    if audit_id is None:
+        # One at a time for each model: else another's audit could come and be done between our look and our insert.
+        session.get(ModelRow, register(session, job.model), with_for_update={"key_share": True})
+        audit_id, queued = _found_or_queued(session, job, newest)
+    return read.audit(session, audit_id), queued
+
+
+def _found_or_queued(session: Session, job: Job, sought: Select[str]) -> tuple[str, bool]:
     while True:
-        if audit_id := session.scalar(unfinished):
-            return audit_id
+        if audit_id := session.scalar(sought):
+            return audit_id, False
         model_id = register(session, job.model)
         base_id = None if job.base is None else register(session, job.base)
-        values = rows.audit_values(job, model_id=model_id, base_id=base_id, now=datetime.now(UTC))
+        values = rows.audit_values(job, model_id=model_id, base_id=base_id, now=now(session))
         # Somebody else may have queued it since we looked, and a worker may have finished it since: then look again.
-        session.execute(insert(session, AuditRow).values(values).on_conflict_do_nothing())
+        statement = insert(session, AuditRow).values(values).on_conflict_do_nothing().returning(AuditRow.id)
+        if audit_id := session.scalar(statement):
+            return audit_id, True
 
 
-def register(session: Session, model: ModelRef) -> int:
-    """The row id of `model`; afterwards it has one."""
-    values = {"registry": model.registry, "name": model.name, "revision": model.revision or ""}
-    table = ModelRow.__table__
-    known = select(ModelRow.id).where(*(table.c[name] == value for name, value in values.items()))
-    if found := session.scalar(known):
-        return found
-    session.execute(
-        insert(session, ModelRow).values({table.c[name]: v for name, v in values.items()}).on_conflict_do_nothing()
+def waiting(session: Session, queue: Queue, *, limit: int, unsent: bool) -> list[str]:
+    """The ids of audits that a worker may take now, oldest due first; with `unsent`, those not with the broker yet."""
+    statement = select(AuditRow.id).where(
+        AuditRow.queue == queue, UNSENT if unsent else UNFINISHED, AuditRow.due_at <= now(session)
     )
-    return session.scalars(known).one()
+    return list(session.scalars(statement.order_by(AuditRow.due_at, AuditRow.id).limit(limit)))
 
 
-def record_sighting(session: Session, model: ModelRef, *, base: ModelRef | None, source: BaseSource | None) -> None:
-    """Afterwards it is known that a registry showed `model`, and who said that `base` is its base.
-
-    The same sighting again only moves its `last_seen_at`.
-    """
-    now = datetime.now(UTC)
-    model_id, base_id = register(session, model), None if base is None else register(session, base)
-    session.get(ModelRow, model_id, with_for_update=True)  # of two watchers, one adds the row
-    same = select(SightingRow).where(
-        SightingRow.model_id == model_id,
-        SightingRow.base_id.is_not_distinct_from(base_id),
-        SightingRow.source.is_not_distinct_from(source),
-    )
-    if sighting := session.scalar(same):
-        sighting.last_seen_at = now
-    else:
-        session.add(SightingRow(model_id=model_id, base_id=base_id, source=source, first_seen_at=now, last_seen_at=now))
+def sent(session: Session, ids: Sequence[str]) -> None:
+    """Afterwards those of `ids` that still wait count as handed to the broker."""
+    time = now(session)
+    still = update(AuditRow).where(AuditRow.id.in_(ids), UNFINISHED, AuditRow.due_at <= time)
+    changed(session, still.values(sent_at=time))
 
 
 def claim(session: Session, audit_id: str, worker: str, *, lease_s: float, dead: str | None) -> bool:
-    """Whether `worker` now holds the audit: it was queued, its lease had run out, or `dead` held it.
+    """Whether `worker` now holds the audit: it was due, its lease had run out, or `dead` held it.
 
     One conditional UPDATE: of any number of workers that ask at once, one gets True.
     """
-    now = datetime.now(UTC)
-    free = or_(
-        AuditRow.state == AuditState.QUEUED,
-        and_(
-            AuditRow.state == AuditState.RUNNING,
-            or_(AuditRow.lease_expires_at < now, AuditRow.holder == dead if dead else AuditRow.holder.is_(None)),
-        ),
-    )
-    claimed = {
+    time = now(session)
+    free = and_(UNFINISHED, AuditRow.due_at <= time)
+    if dead is not None:
+        free = or_(free, and_(AuditRow.state == AuditState.RUNNING, AuditRow.holder == dead))
+    claimed = _leased(time, lease_s) | {
         "state": AuditState.RUNNING,
-        "started_at": func.coalesce(AuditRow.started_at, now),
+        "started_at": func.coalesce(AuditRow.started_at, time),
         "holder": worker,
-        "lease_expires_at": now + timedelta(seconds=lease_s),
         "claims": AuditRow.claims + 1,
     }
-    return _changed(session, update(AuditRow).where(AuditRow.id == audit_id, free).values(claimed))
+    return changed(session, update(AuditRow).where(AuditRow.id == audit_id, free).values(claimed)) == 1
 
 
 def renew(session: Session, audit_id: str, worker: str, *, lease_s: float) -> bool:
     """Whether `worker` still holds the audit; if so, for another `lease_s` seconds."""
-    expires = datetime.now(UTC) + timedelta(seconds=lease_s)
-    return _changed(session, _held(audit_id, worker).values(lease_expires_at=expires))
+    return changed(session, _held(audit_id, worker).values(_leased(now(session), lease_s))) == 1
 
 
 def release(session: Session, audit_id: str, worker: str) -> bool:
-    """Whether `worker` held the audit; if so, it is queued again."""
-    return _changed(session, _held(audit_id, worker).values(state=AuditState.QUEUED, lease_expires_at=None))
+    """Whether `worker` held the audit; if so, it waits at its old place, and the claim does not count."""
+    freed = _freed(AuditRow.queued_at) | {"claims": AuditRow.claims - 1}
+    return changed(session, _held(audit_id, worker).values(freed)) == 1
+
+
+def postpone(session: Session, audit_id: str, worker: str, *, delay_s: float, reason: str) -> bool:
+    """Whether `worker` held the audit; if so, it is due in `delay_s` seconds and shows `reason`; the claim counts."""
+    freed = _freed(now(session) + timedelta(seconds=delay_s)) | {"reason": reason}
+    return changed(session, _held(audit_id, worker).values(freed)) == 1
 
 
 def set_subject(session: Session, audit_id: str, subject: SubjectKey) -> None:
@@ -111,12 +109,19 @@ def set_subject(session: Session, audit_id: str, subject: SubjectKey) -> None:
             session.execute(update(ModelRow).where(ModelRow.id == model_id).values(digest=digest))
 
 
-def finish(session: Session, audit_id: str, verdict: Verdict, reason: str) -> None:
-    """Afterwards the audit is done. An audit that was done keeps its verdict."""
+def finish(session: Session, audit_id: str, verdict: Verdict, reason: str, *, notify: Sequence[str]) -> Audit:
+    """Afterwards the audit is done, and each target in `notify` is to hear of it.
+
+    An audit that was done keeps its verdict, and nobody hears of it again.
+    """
     audit = locked(session, audit_id)
     if audit.state is not AuditState.DONE:
+        time = now(session)
         audit.state, audit.verdict, audit.reason = AuditState.DONE, verdict, reason
-        audit.finished_at, audit.lease_expires_at = datetime.now(UTC), None
+        audit.finished_at, audit.lease_expires_at, audit.sent_at = time, None, None
+        outbox.add(session, audit_id, notify, time)
+        session.flush()
+    return read.audit(session, audit_id)
 
 
 def locked(session: Session, audit_id: str) -> AuditRow:
@@ -133,6 +138,10 @@ def _held(audit_id: str, worker: str) -> Any:
     )
 
 
-def _changed(session: Session, statement: Any) -> bool:
-    result = session.execute(statement, execution_options={"synchronize_session": False})
-    return cast("CursorResult[Any]", result).rowcount == 1
+def _leased(time: datetime, lease_s: float) -> rows.Values:
+    expires = time + timedelta(seconds=lease_s)
+    return {"lease_expires_at": expires, "due_at": expires, "sent_at": None}
+
+
+def _freed(due_at: Any) -> rows.Values:
+    return {"state": AuditState.QUEUED, "lease_expires_at": None, "due_at": due_at, "sent_at": None}

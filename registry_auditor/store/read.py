@@ -48,7 +48,7 @@ def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack
         conditions.append(AuditRow.id < span(after)[0])
     statement = _audits().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
     found = [rows.audit(*row) for row in session.execute(statement)]
-    return _page(found, limit, lambda item: item.id)
+    return page(found, limit, lambda item: item.id)
 
 
 def runs(session: Session, audit_id: str) -> list[StoredRun]:
@@ -84,7 +84,7 @@ def findings(
     first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
     statement = _findings(first.correlate(FindingRow).scalar_subquery()).where(*conditions)
     found = session.execute(statement.order_by(FindingRow.id.desc()).limit(limit + 1))
-    return _page([_stored_finding(*row) for row in found], limit, lambda item: item.id)
+    return page([_stored_finding(*row) for row in found], limit, lambda item: item.id)
 
 
 def finding(session: Session, id_or_prefix: str) -> StoredFinding:
@@ -107,7 +107,13 @@ def directions(
     found = session.scalars(select(DirectionRow).where(*conditions).order_by(*order).limit(limit + 1)).all()
     models = _models_of_banks(session, {row.bank_sha256 for row in found}, shown)
     items = [_stored_direction(row, models[row.bank_sha256]) for row in found]
-    return _page(items, limit, lambda item: f"{item.strength!r} {item.bank} {item.ordinal}")
+    return page(items, limit, lambda item: f"{item.strength!r} {item.bank} {item.ordinal}")
+
+
+def page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """The first `limit` of `found`, which was asked for with one more to know whether it goes on."""
+    items = tuple(found[:limit])
+    return Page(items, cursor(items[-1]) if len(found) > limit else None)
 
 
 def _audits() -> Select[AuditRow, ModelRow, ModelRow]:
@@ -193,9 +199,3 @@ def _single(found: Sequence[T], noun: str, id_or_prefix: str) -> T:
     if len(found) > 1:
         raise NotFound(f"{id_or_prefix} begins the id of more than one {noun}: give more of it")
     return found[0]
-
-
-def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    """`found` was asked for with one more than `limit`, to know whether it goes on."""
-    items = tuple(found[:limit])
-    return Page(items, cursor(items[-1]) if len(found) > limit else None)

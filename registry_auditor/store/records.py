@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-from registry_auditor.domain import BaseSource, Finding, ModelRef, Run, Site, TokenReadout
+from registry_auditor.domain import BaseSource, Finding, ModelRef, Queue, Run, RunStatus, Site, TokenReadout
 
 T = TypeVar("T")
 
@@ -86,3 +87,89 @@ class Sighting:
     """The watched registry that showed it, such as `dir:/models`; None for what a person asked for."""
     first_seen_at: datetime
     last_seen_at: datetime
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How far the changes of a registry have been followed; all None for one that was never polled."""
+
+    registry: str
+    """As it was asked for, such as `dir:/models`."""
+    cursor: str | None = None
+    plan: str | None = None
+    """Digest of the plan with which its models were queued."""
+    polled_at: datetime | None = None
+    full_at: datetime | None = None
+    """When all of it was last listed."""
+    problem: str | None = None
+    """Why the latest poll failed; None if it did not."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A webhook that we have accepted."""
+
+    hook: str
+    key: str
+    """The same delivery, sent again, has the same."""
+    target: str | None
+    """The model to look at; None for all of the registry."""
+    received_at: datetime
+    id: int | None = None
+    """None until the store has it."""
+
+
+class NoticeState(StrEnum):
+    """Where a notice is in its life."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One finished audit that one target is to hear of."""
+
+    id: str
+    """The `webhook-id`: the same at every attempt."""
+    target: str
+    """The name of the target in the configuration."""
+    audit: str
+    queued_at: datetime
+    due_at: datetime | None
+    """When to try next; None once it was sent or given up."""
+    attempts: int
+    """How often a sender has taken it up."""
+    sent_at: datetime | None
+    problem: str | None
+    """Why the latest attempt failed."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody will try again, though it was never sent."""
+        return self.due_at is None and self.sent_at is None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How much there is to do for the workers of one queue."""
+
+    queue: Queue
+    waiting: int
+    """Those that no worker has; postponed ones too."""
+    running: int
+    oldest_due_at: datetime | None
+    """Since when the first of those that wait could have been taken; None if none could."""
+
+
+@dataclass(frozen=True)
+class RunTotal:
+    """All runs of one analyzer version that ended alike."""
+
+    analyzer: str
+    version: int
+    status: RunStatus
+    count: int
+    seconds: float
+    """Together."""

@@ -25,13 +25,14 @@ from registry_auditor.domain import (
 )
 from registry_auditor.store.columns import plain
 from registry_auditor.store.ids import uuid7
-from registry_auditor.store.tables import AuditRow, DirectionRow, FindingRow, ModelRow, RunRow
+from registry_auditor.store.records import Sighting
+from registry_auditor.store.tables import AuditRow, DirectionRow, FindingRow, ModelRow, RunRow, SightingRow
 
 Values = dict[str, Any]
 
 
 def job_digest(job: Job) -> str:
-    """Equal for jobs that ask for the same work; who claims the base does not matter."""
+    """Equal for jobs that ask for the same work; who claims the base, and who can do it, does not matter."""
     return digest_of([str(job.model), job.base and str(job.base), job.fail_on, _plan(job.plan)])
 
 
@@ -45,8 +46,10 @@ def audit_values(job: Job, *, model_id: int, base_id: int | None, now: datetime)
         "fail_on": job.fail_on,
         "plan": _plan(job.plan),
         "job_digest": job_digest(job),
+        "queue": job.queue,
         "state": AuditState.QUEUED,
         "queued_at": now,
+        "due_at": now,
         "claims": 0,
     }
 
@@ -67,7 +70,14 @@ def model_ref(row: ModelRow) -> ModelRef:
 
 def audit(row: AuditRow, model: ModelRow, base: ModelRow | None) -> Audit:
     """The audit of a row and of the models that it names."""
-    job = Job(model_ref(model), None if base is None else model_ref(base), row.base_source, row.fail_on, plan_of(row))
+    job = Job(
+        model=model_ref(model),
+        base=None if base is None else model_ref(base),
+        base_source=row.base_source,
+        fail_on=row.fail_on,
+        plan=plan_of(row),
+        queue=row.queue,
+    )
     return Audit(
         id=row.id,
         job=job,
@@ -81,6 +91,19 @@ def audit(row: AuditRow, model: ModelRow, base: ModelRow | None) -> Audit:
         holder=row.holder,
         lease_expires_at=row.lease_expires_at,
         subject=None if row.model_digest is None else SubjectKey(row.model_digest, row.base_digest),
+    )
+
+
+def sighting(row: SightingRow, model: ModelRow, base: ModelRow | None) -> Sighting:
+    """The sighting of a row and of the models that it names."""
+    return Sighting(
+        model=model_ref(model),
+        base=None if base is None else model_ref(base),
+        base_source=row.source,
+        skipped=row.skipped,
+        registry=row.shown_by,
+        first_seen_at=row.first_seen_at,
+        last_seen_at=row.last_seen_at,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,7 +11,8 @@ from registry_auditor.domain import Run, RunStatus, StepKey, SubjectKey
 from registry_auditor.errors import StoreError
 from registry_auditor.store import rows
 from registry_auditor.store.banks import Bank
-from registry_auditor.store.queue import insert, locked
+from registry_auditor.store.engine import insert, now
+from registry_auditor.store.queue import locked
 from registry_auditor.store.tables import (
     AuditRow,
     AuditRunRow,
@@ -44,8 +45,8 @@ def save(session: Session, audit_id: str, run: Run, *, banks: list[Bank]) -> Non
     The files of `banks` must exist already, so that no row ever names a missing file.
     """
     audit = locked(session, audit_id)
-    now = datetime.now(UTC)
-    values = rows.run_values(run, audit_id=audit_id, now=now)
+    time = now(session)
+    values = rows.run_values(run, audit_id=audit_id, now=time)
     statement = insert(session, RunRow).values(values).on_conflict_do_nothing().returning(RunRow.id)
     if session.scalar(statement) is None:
         run_id = ok_run(session, run.subject, run.step)
@@ -53,10 +54,10 @@ def save(session: Session, audit_id: str, run: Run, *, banks: list[Bank]) -> Non
             raise StoreError(f"audit {audit_id}: the run of {run.step.analyzer} vanished while it was saved; try again")
         _show(session, audit, run_id)
         return
-    _add_findings(session, audit, run, run_id=values["id"], now=now)
+    _add_findings(session, audit, run, run_id=values["id"], now=time)
     # In one order everywhere: two savers that lock the same banks must not wait for each other.
     for position, bank in sorted(enumerate(banks), key=lambda place: place[1].sha256):
-        _add_bank(session, bank, now)
+        _add_bank(session, bank, time)
         session.execute(
             insert(session, RunBankRow)
             .values(run_id=values["id"], bank_sha256=bank.sha256, position=position)

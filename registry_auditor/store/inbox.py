@@ -1,0 +1,44 @@
+"""Webhooks that were accepted: each once, however often it is sent, until somebody has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.messages import DeliveryRow
+from registry_auditor.store.records import Delivery
+
+
+def accept(session: Session, deliveries: Sequence[Delivery]) -> int:
+    """How many of `deliveries` were added: those of a known hook and key are dropped."""
+    if not deliveries:
+        return 0
+    statement = insert(session, DeliveryRow).on_conflict_do_nothing().returning(DeliveryRow.id)
+    values = [
+        {"hook": d.hook, "key": d.key, "target": d.target, "received_at": d.received_at}
+        # In one order everywhere: two that accept the same deliveries must not wait for each other.
+        for d in sorted(deliveries, key=lambda delivery: (delivery.hook, delivery.key))
+    ]
+    return len(session.scalars(statement, values).all())
+
+
+def pending(session: Session, limit: int) -> list[Delivery]:
+    """Deliveries that nobody has settled, oldest first."""
+    oldest = (DeliveryRow.received_at, DeliveryRow.id)
+    unsettled = select(DeliveryRow).where(DeliveryRow.settled_at.is_(None)).order_by(*oldest).limit(limit)
+    return [Delivery(row.hook, row.key, row.target, row.received_at, row.id) for row in session.scalars(unsettled)]
+
+
+def settle(session: Session, ids: Sequence[int]) -> None:
+    """Afterwards nobody needs to look at these deliveries."""
+    these = update(DeliveryRow).where(DeliveryRow.id.in_(ids), DeliveryRow.settled_at.is_(None))
+    changed(session, these.values(settled_at=now(session)))
+
+
+def forget(session: Session, before: datetime) -> int:
+    """How many deliveries, settled before that time, are gone; one of them, sent again, would be accepted."""
+    return changed(session, delete(DeliveryRow).where(DeliveryRow.settled_at < before))

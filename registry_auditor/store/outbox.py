@@ -1,0 +1,89 @@
+"""Notices of finished audits: written with the verdict, kept until they were delivered or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, TextClause, select, update
+from sqlalchemy.orm import Session
+
+from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.ids import span, uuid7
+from registry_auditor.store.messages import UNDELIVERED, NoticeRow
+from registry_auditor.store.read import page
+from registry_auditor.store.records import Notice, NoticeState, Page
+
+STATES: dict[NoticeState, tuple[ColumnElement[bool] | TextClause, ...]] = {
+    NoticeState.WAITING: (NoticeRow.due_at.is_not(None),),
+    NoticeState.SENT: (NoticeRow.sent_at.is_not(None),),
+    NoticeState.GIVEN_UP: (NoticeRow.due_at.is_(None), UNDELIVERED),
+}
+
+
+def add(session: Session, audit_id: str, targets: Iterable[str], time: datetime) -> None:
+    """Afterwards each of `targets` is to hear of the audit, from `time` on."""
+    values = [
+        {"id": uuid7(), "target": target, "audit_id": audit_id, "queued_at": time, "due_at": time, "attempts": 0}
+        for target in dict.fromkeys(targets)
+    ]
+    if values:
+        session.execute(insert(session, NoticeRow), values)
+
+
+def due(session: Session, *, limit: int, lease_s: float) -> list[Notice]:
+    """Notices to send now, oldest due first; for `lease_s` seconds nobody else gets them.
+
+    Their `attempts` count this one, so that a notice that kills its sender is counted too.
+    """
+    time = now(session)
+    free = (
+        select(NoticeRow)
+        .where(NoticeRow.due_at <= time)
+        .order_by(NoticeRow.due_at, NoticeRow.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = session.scalars(free).all()
+    for row in taken:
+        row.due_at, row.attempts = time + timedelta(seconds=lease_s), row.attempts + 1
+    session.flush()
+    return [_notice(row) for row in taken]
+
+
+def succeeded(session: Session, notice_id: str) -> None:
+    """Afterwards the notice is delivered."""
+    this = update(NoticeRow).where(NoticeRow.id == notice_id, UNDELIVERED)
+    changed(session, this.values(sent_at=now(session), due_at=None, problem=None))
+
+
+def failed(session: Session, notice_id: str, problem: str, *, retry_at: datetime | None) -> None:
+    """Afterwards the notice is due at `retry_at`, or given up. One that another sender has delivered stays so."""
+    this = update(NoticeRow).where(NoticeRow.id == notice_id, UNDELIVERED)
+    changed(session, this.values(due_at=retry_at, problem=problem))
+
+
+def notices(
+    session: Session, *, limit: int, after: str | None, target: str | None, state: NoticeState | None
+) -> Page[Notice]:
+    """Notices, newest first."""
+    conditions: list[ColumnElement[bool] | TextClause] = list(STATES[state]) if state else []
+    if target:
+        conditions.append(NoticeRow.target == target)
+    if after:
+        conditions.append(NoticeRow.id < span(after)[0])
+    statement = select(NoticeRow).where(*conditions).order_by(NoticeRow.id.desc()).limit(limit + 1)
+    return page([_notice(row) for row in session.scalars(statement)], limit, lambda item: item.id)
+
+
+def _notice(row: NoticeRow) -> Notice:
+    return Notice(
+        id=row.id,
+        target=row.target,
+        audit=row.audit_id,
+        queued_at=row.queued_at,
+        due_at=row.due_at,
+        attempts=row.attempts,
+        sent_at=row.sent_at,
+        problem=row.problem,
+    )
