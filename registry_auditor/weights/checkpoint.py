@@ -47,11 +47,32 @@ class Raw(Protocol):
         """The numbers in their stored order, in rows of `columns`, which must divide their number."""
 
 
+class Content(Protocol):
+    """The bytes of one file, wherever they are."""
+
+    def mapped(self, start: int, n_bytes: int) -> Tensor:
+        """`n_bytes` uint8 from position `start`, valid as long as the tensor lives.
+
+        Raises OSError or ValueError if the file does not have them any more.
+        """
+
+
 @dataclass(frozen=True)
-class MappedTensor:
-    """A tensor of an open safetensors file."""
+class OpenFile:
+    """The bytes of an open file; each call maps just those it returns."""
 
     file: BinaryIO
+
+    def mapped(self, start: int, n_bytes: int) -> Tensor:
+        """A view of the file."""
+        return map_bytes(self.file, start, n_bytes)
+
+
+@dataclass(frozen=True)
+class MappedTensor:
+    """A tensor of a safetensors file."""
+
+    content: Content
     entry: Entry
 
     @property
@@ -74,14 +95,14 @@ class MappedTensor:
         if self.dtype is None:
             raise TensorError(self.name, f"values of type {self.entry.dtype} are not read")
         n_rows = math.prod(self.shape) // columns if columns else 0
-        return MappedRows(self.file, self.entry, (n_rows, columns), self.dtype)
+        return MappedRows(self.content, self.entry, (n_rows, columns), self.dtype)
 
 
 @dataclass(frozen=True)
 class MappedRows:
-    """Rows of an open file; each call maps just the bytes it returns."""
+    """Rows of a safetensors file; equal ones hold the same numbers."""
 
-    file: BinaryIO
+    content: Content
     entry: Entry
     shape: tuple[int, int]
     dtype: torch.dtype
@@ -90,22 +111,26 @@ class MappedRows:
         """A view of the file, valid as long as the tensor lives. Raises TensorError if the file has shrunk."""
         row_bytes = self.shape[1] * self.dtype.itemsize
         first = self.entry.start + start * row_bytes
-        count = (stop - start) * self.shape[1]
-        window = first - first % mmap.ALLOCATIONGRANULARITY
-        length = first - window + count * self.dtype.itemsize
         try:
-            # Copy-on-write rather than read-only: torch refuses to be quiet about memory that it may not write.
-            mapped = mmap.mmap(self.file.fileno(), length, access=mmap.ACCESS_COPY, offset=window)
+            flat = self.content.mapped(first, (stop - start) * row_bytes)
         except (ValueError, OSError) as error:
             raise TensorError(self.entry.name, f"the file can no longer be read ({error})") from error
-        flat = torch.frombuffer(mapped, dtype=torch.uint8, offset=first - window)
-        if first % self.dtype.itemsize:
+        if flat.data_ptr() % self.dtype.itemsize:
             flat = flat.clone()  # torch wants numbers at multiples of their size; a header of odd length moves them
         return flat.view(self.dtype).view(stop - start, self.shape[1])
+
+
+def map_bytes(file: BinaryIO, start: int, n_bytes: int) -> Tensor:
+    """A view of `n_bytes` of an open file from position `start`. Raises ValueError or OSError if it is shorter."""
+    window = start - start % mmap.ALLOCATIONGRANULARITY
+    # Copy-on-write rather than read-only: torch refuses to be quiet about memory that it may not write.
+    mapped = mmap.mmap(file.fileno(), start - window + n_bytes, access=mmap.ACCESS_COPY, offset=window)
+    return torch.frombuffer(mapped, dtype=torch.uint8, count=n_bytes, offset=start - window)
 
 
 def open_file(path: Path, stack: ExitStack) -> dict[str, Raw]:
     """Every tensor of one safetensors file, which stays open until `stack` closes. Raises WeightsError if broken."""
     file = stack.enter_context(path.open("rb"))
     entries = read_header(file, path, os.fstat(file.fileno()).st_size)
-    return {name: MappedTensor(file, entry) for name, entry in entries.items()}
+    content = OpenFile(file)
+    return {name: MappedTensor(content, entry) for name, entry in entries.items()}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from registry_auditor.domain import Gap
-from registry_auditor.errors import WeightsError
+from registry_auditor.errors import Unfinished, WeightsError
 from registry_auditor.weights.checkpoint import Raw, open_file
 from registry_auditor.weights.folder import MAX_INDEX_BYTES, inside, printable, read_object
 from registry_auditor.weights.header import is_usable_name
-from registry_auditor.weights.pickled import open_pickled
+from registry_auditor.weights.pickled import MAX_FILE_BYTES, open_pickled
+from registry_auditor.weights.remote import RemoteFile, open_remote
 
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -46,21 +47,50 @@ class _Choice:
     """Tensor -> file, if there is an index."""
 
 
-def is_adapter(folder: Path) -> bool:
+Remote = Mapping[str, RemoteFile]
+"""The files of a folder that lie elsewhere, by their path in it."""
+_NONE: Remote = {}
+
+
+def is_adapter(folder: Path, remote: Remote = _NONE) -> bool:
     """Whether `folder` holds the weights of a PEFT adapter."""
-    return (folder / "adapter_config.json").is_file() and _adapter_file(folder) is not None
+    return (folder / "adapter_config.json").is_file() and _adapter_file(folder, remote) is not None
 
 
-def raw_tensors(folder: Path, stack: ExitStack) -> tuple[dict[str, Raw], list[Gap]]:
+def read_as_weights(name: str) -> bool:
+    """Whether a file called `name` is, or lists, weights that are read."""
+    listed = (*_ADAPTER_FILES, *_PREFERRED, *_INDICES)
+    return name in listed or (name.endswith(".safetensors") and not name.startswith("."))
+
+
+def why_unread(names: Iterable[str]) -> str | None:
+    """Of the first of `names` that may hold weights in a format that is not read: that, and what to do about it."""
+    for name in sorted(names):
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in UNREAD and not _NO_WEIGHTS.match(name) and not name.startswith("."):
+            return f"{printable(name)} {UNREAD[suffix]}"
+    return None
+
+
+def weight_files(folder: Path) -> tuple[str, ...]:
+    """The files that are read as the weights of `folder`, whether they are there or not; none if there are none.
+
+    Raises Unfinished for an index that is no JSON and for missing shards, WeightsError for an index that is hostile.
+    """
+    return _chosen(folder).names
+
+
+def raw_tensors(folder: Path, stack: ExitStack, *, remote: Remote = _NONE) -> tuple[dict[str, Raw], list[Gap]]:
     """Every tensor of the weights in `folder`, and what nobody reads: tensors of the index, files beside them.
+
+    The indices lie in `folder` itself, the weights there or in `remote`.
 
     Raises WeightsError if there is no such file at all, or if the index, a file or a header is broken.
     """
-    choice = _chosen(folder)
+    choice = _chosen(folder, remote)
     raws: dict[str, Raw] = {}
     for name in choice.names:
-        path = inside(folder, name)
-        opened = open_file(path, stack) if name.endswith(".safetensors") else open_pickled(path)
+        opened = _opened_remote(remote[name]) if name in remote else _opened(inside(folder, name), stack)
         for tensor, raw in opened.items():
             if tensor in raws:
                 raise WeightsError(f"{folder}: {tensor} is in two files; do not load this model")
@@ -70,27 +100,47 @@ def raw_tensors(folder: Path, stack: ExitStack) -> tuple[dict[str, Raw], list[Ga
         for tensor, shard in choice.listed.items()
         if tensor not in raws
     ]
-    gaps += _unread(folder, choice)
+    gaps += _unread(_names(folder, remote), choice)
     if not raws and not gaps:
         raise WeightsError(f"{folder}: holds no weights; expected model.safetensors, its shards or an adapter")
     return raws, gaps
 
 
-def _adapter_file(folder: Path) -> str | None:
-    return next((name for name in _ADAPTER_FILES if (folder / name).exists()), None)
+def _opened(path: Path, stack: ExitStack) -> dict[str, Raw]:
+    return open_file(path, stack) if path.suffix == ".safetensors" else open_pickled(path)
 
 
-def _chosen(folder: Path) -> _Choice:
-    if is_adapter(folder):
-        name = _adapter_file(folder) or ""
+def _opened_remote(file: RemoteFile) -> dict[str, Raw]:
+    if file.name.endswith(".safetensors"):
+        return open_remote(file)
+    if file.size_bytes > MAX_FILE_BYTES:
+        raise WeightsError(
+            f"{file.name}: {file.size_bytes} bytes exceed the limit of {MAX_FILE_BYTES}; convert it to safetensors"
+        )
+    return open_pickled(file.whole())
+
+
+def _names(folder: Path, remote: Remote) -> list[str]:
+    local = (path.name for path in folder.iterdir() if not path.is_dir())
+    return sorted({*local, *(name for name in remote if "/" not in name)})
+
+
+def _adapter_file(folder: Path, remote: Remote) -> str | None:
+    return next((name for name in _ADAPTER_FILES if name in remote or (folder / name).exists()), None)
+
+
+def _chosen(folder: Path, remote: Remote = _NONE) -> _Choice:
+    if is_adapter(folder, remote):
+        name = _adapter_file(folder, remote) or ""
         return _Choice((name,), name, {})
     for preferred, index_name in zip(_PREFERRED, _INDICES, strict=True):
-        if (folder / preferred).exists() or (folder / preferred).is_symlink():
+        if preferred in remote or (folder / preferred).exists() or (folder / preferred).is_symlink():
             return _Choice((preferred,), preferred, {})
         if (index := read_object(folder, index_name, max_bytes=MAX_INDEX_BYTES)) is not None:
             listed = _weight_map(folder / index_name, index)
             return _Choice(tuple(sorted(set(listed.values()))), index_name, listed)
-    names = tuple(sorted(path.name for path in folder.glob("*.safetensors")))
+    # A digest of the content leaves hidden files out; what is not part of a model must not be read as its weights.
+    names = tuple(name for name in _names(folder, remote) if name.endswith(".safetensors") and not name.startswith("."))
     _check_complete(folder, names)
     return _Choice(names, names[0] if names else "", {})
 
@@ -104,7 +154,13 @@ def _weight_map(path: Path, index: Mapping[str, object]) -> dict[str, str]:
         raise WeightsError(f"{path}: {unusable[:80]!r} is no usable tensor name; do not load this model")
     if wrong := next((name for name in listed.values() if not name.endswith(f".{suffix}")), None):
         raise WeightsError(f"{path}: lists {wrong[:200]!r}, which is no .{suffix} file; do not load this model")
+    if hidden := next((name for name in listed.values() if _is_hidden(name)), None):
+        raise WeightsError(f"{path}: lists {hidden[:200]!r}, which is hidden; do not load this model")
     return listed
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)
 
 
 def _check_complete(folder: Path, names: tuple[str, ...]) -> None:
@@ -112,19 +168,17 @@ def _check_complete(folder: Path, names: tuple[str, ...]) -> None:
         if shard := _SHARD.search(name):
             missing = int(shard[2]) - sum(each.endswith(f"-of-{shard[2]}.safetensors") for each in names)
             if missing > 0:
-                raise WeightsError(
-                    f"{folder}: {missing} of {int(shard[2])} shards are missing; download the model again"
-                )
+                raise Unfinished(f"{folder}: {missing} of {int(shard[2])} shards are missing; download the model again")
 
 
-def _unread(folder: Path, choice: _Choice) -> list[Gap]:
+def _unread(names: Iterable[str], choice: _Choice) -> list[Gap]:
     gaps = []
-    for path in sorted(folder.iterdir()):
-        suffix = path.suffix.lower()
-        if path.name in choice.names or _NO_WEIGHTS.match(path.name) or path.is_dir():
+    for name in names:
+        suffix = PurePosixPath(name).suffix.lower()
+        if name in choice.names or _NO_WEIGHTS.match(name):
             continue
         if suffix == ".safetensors" or (suffix == ".bin" and choice.title):
-            gaps.append(Gap(printable(path.name), _BESIDE.format(chosen=choice.title)))
+            gaps.append(Gap(printable(name), _BESIDE.format(chosen=choice.title)))
         elif suffix in UNREAD:
-            gaps.append(Gap(printable(path.name), UNREAD[suffix]))
+            gaps.append(Gap(printable(name), UNREAD[suffix]))
     return gaps

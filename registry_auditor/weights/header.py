@@ -7,9 +7,9 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
-from registry_auditor.errors import WeightsError
+from registry_auditor.errors import Unfinished, WeightsError
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation."""
@@ -35,25 +35,33 @@ class Entry:
     n_bytes: int
 
 
-def read_header(file: BinaryIO, path: Path, file_bytes: int) -> dict[str, Entry]:
+class Readable(Protocol):
+    """What is read from its beginning."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """The next `n_bytes`, fewer only at the end."""
+
+
+def read_header(file: Readable, path: Path, file_bytes: int) -> dict[str, Entry]:
     """Every tensor of the file by name, in the order of its bytes.
 
     Reads the header only, and no more of it than the file holds.
-    Raises WeightsError if the header contradicts the file or itself: too long, not JSON, names twice,
-    unknown types, sizes that do not follow from shapes, bytes that belong to two tensors or to none.
+    Raises Unfinished if the file ends too early, WeightsError if the header contradicts the file or itself:
+    too long, not JSON, names twice, unknown types, sizes that do not follow from shapes, bytes that belong to two
+    tensors or to none.
     """
     prefix = file.read(_LENGTH_BYTES)
     if len(prefix) < _LENGTH_BYTES:
-        raise WeightsError(f"{path.name}: {file_bytes} bytes are no safetensors file; download it again")
+        raise Unfinished(f"{path.name}: {file_bytes} bytes are no safetensors file; download it again")
     length = int.from_bytes(prefix, "little")
+    if length == 0:
+        raise Unfinished(f"{path.name}: begins with zeros, so that nothing is written yet; download it again")
     if length > MAX_HEADER_BYTES:
         raise WeightsError(
             f"{path.name}: promises a header of {length} bytes (limit {MAX_HEADER_BYTES}); do not load it"
         )
     if length > file_bytes - _LENGTH_BYTES:
-        raise WeightsError(
-            f"{path.name}: promises a header of {length} bytes and holds {file_bytes}; download it again"
-        )
+        raise Unfinished(f"{path.name}: promises a header of {length} bytes and holds {file_bytes}; download it again")
     content = _parse(file.read(length), path)
     content.pop("__metadata__", None)
     data_start = _LENGTH_BYTES + length
@@ -125,7 +133,7 @@ def _check_layout(entries: list[Entry], path: Path, data_start: int, file_bytes:
             raise WeightsError(f"{path.name}: {entry.start - position} bytes before {entry.name} belong to no tensor")
         position = entry.start + entry.n_bytes
     if position > file_bytes:
-        raise WeightsError(
+        raise Unfinished(
             f"{path.name}: truncated: {position} bytes are promised, the file holds {file_bytes}; download it again"
         )
     if position < file_bytes:

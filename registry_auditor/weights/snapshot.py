@@ -14,7 +14,7 @@ from registry_auditor.weights import layout, quantized
 from registry_auditor.weights.adapter import Adapter, read_adapter
 from registry_auditor.weights.checkpoint import Raw
 from registry_auditor.weights.facts import Facts, completed, facts
-from registry_auditor.weights.files import is_adapter, raw_tensors
+from registry_auditor.weights.files import Remote, is_adapter, raw_tensors
 from registry_auditor.weights.folder import read_object
 from registry_auditor.weights.matrix import Matrix
 
@@ -59,8 +59,8 @@ class Snapshot:
 
 
 @contextmanager
-def open_snapshot(path: Path) -> Iterator[Snapshot]:
-    """The model or adapter in the folder `path`; only headers are read.
+def open_snapshot(path: Path, *, remote: Remote | None = None) -> Iterator[Snapshot]:
+    """The model or adapter in the folder `path`; only headers are read. Weights may lie in `remote` instead.
 
     Raises WeightsError if `path` is no folder, holds no weights, or holds files that are broken or hostile.
     A folder with nothing but weights of a format that is not read opens, empty, with gaps that say so.
@@ -68,13 +68,13 @@ def open_snapshot(path: Path) -> Iterator[Snapshot]:
     if not path.is_dir():
         raise WeightsError(f"{path}: is no folder; name the folder that holds config.json and the weights")
     with ExitStack() as stack:
-        yield _opened(path, stack)
+        yield _opened(path, remote or {}, stack)
 
 
-def _opened(path: Path, stack: ExitStack) -> Snapshot:
+def _opened(path: Path, remote: Remote, stack: ExitStack) -> Snapshot:
     config = read_object(path, "config.json") or {}
-    raws, gaps = raw_tensors(path, stack)
-    if is_adapter(path):
+    raws, gaps = raw_tensors(path, stack, remote=remote)
+    if is_adapter(path, remote):
         return _opened_adapter(path, config, raws, gaps)
     usable, quantised = quantized.readable(raws, config)
     known = completed(facts(config), {name: raw.shape for name, raw in usable.items()})
