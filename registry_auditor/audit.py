@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+from registry_auditor import logs
 from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.run import run
 from registry_auditor.analysis.subject import Progress, Subject
 from registry_auditor.analysis.verdict import judge
-from registry_auditor.domain import Audit, ModelRef, Run, SubjectKey, Verdict
+from registry_auditor.domain import Audit, Coverage, Run, RunStatus, Severity, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import RegistryError, StoreError, WeightsError
 from registry_auditor.registries import open_model
 from registry_auditor.store import Store
-
-logger = logging.getLogger(__name__)
-
-LEASE_S = 60.0
-"""How long an audit stays with a worker that gives no sign of life."""
+from registry_auditor.store.lease import lease
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,8 @@ class Terms:
     """For each run."""
     progress: Callable[[str, int, int], None] | None = None
     """Told the analyzer, and how many of how many matrices are done."""
+    announce: Callable[[Verdict, Severity | None], Sequence[str]] = lambda verdict, worst: ()
+    """Which targets hear of an audit with this verdict and this worst finding."""
 
     def for_step(self, step: Step) -> Progress | None:
         """The progress of one analyzer."""
@@ -43,21 +38,28 @@ class Terms:
         return lambda done, total: progress(name, done, total)
 
 
-def audit(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -> None:
+def audit(
+    record: Audit, store: Store, plan: Sequence[Step], terms: Terms, *, given_up: Collection[StepKey] = ()
+) -> None:
     """Run every planned analyzer once on one model; safe to call again.
 
-    Afterwards the audit shows a run for every step. Each is committed alone, so that what a killed worker had
-    finished is not done again. Raises RegistryError or WeightsError if a model cannot be opened.
+    Afterwards the audit shows a run for every step, save those in `given_up`. Each is committed alone, so that what a
+    killed worker had finished is not done again. Raises RegistryError or WeightsError if a model cannot be opened, or
+    if it changes meanwhile.
     """
-    job = record.job
+    job, installed = record.job, {step.key: step for step in plan}
     with open_model(job.model) as tuned, open_model(job.base) if job.base else nullcontext() as base:
-        subject = Subject(tuned, base, _key(job.model, job.base), device=terms.device)
+        subject = Subject(tuned, base, subject_key(record), device=terms.device)
         store.set_subject(record.id, subject.key)
-        for step in plan:
-            if store.has_run(subject.key, step.key):
-                store.adopt(record.id, subject.key, step.key)
-            else:
-                store.save(record.id, _run(step, subject, terms))
+        for key in job.plan:
+            if key in given_up:
+                continue
+            if store.has_run(subject.key, key):
+                store.adopt(record.id, subject.key, key)
+                continue
+            step = installed.get(key)
+            done = failed(record, key, _missing(key, installed)) if step is None else _run(step, subject, terms)
+            store.save(record.id, done)
 
 
 def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -> Audit:
@@ -65,66 +67,51 @@ def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -
 
     A model that cannot be opened ends as verdict `error`. Raises StoreError if another worker holds the audit.
     """
-    with lease(record, store) as held:
-        if not held:
+    with logs.about(record.id), lease(record, store) as worker:
+        if worker is None:
             raise StoreError(f"audit {record.id} is being run by {record.holder}; see: registry-auditor audits list")
         try:
             audit(record, store, plan, terms)
         except (RegistryError, WeightsError) as error:
-            return store.finish(record.id, Verdict.ERROR, str(error))
-        judgement = judge([stored.run for stored in store.runs(record.id)], fail_on=record.job.fail_on)
-        return store.finish(record.id, judgement.verdict, judgement.reason)
+            return conclude(record, store, terms, failure=str(error))
+        return conclude(record, store, terms)
 
 
-@contextmanager
-def lease(record: Audit, store: Store) -> Iterator[bool]:
-    """Hold `record` for this process, renewed in the background; yields whether it could be claimed.
+def conclude(record: Audit, store: Store, terms: Terms, *, failure: str | None = None) -> Audit:
+    """Judge the runs of an audit and finish it; a `failure` makes it `error`, unless something grave was found."""
+    runs = [stored.run for stored in store.runs(record.id)]
+    judgement = judge(runs, fail_on=record.job.fail_on)
+    verdict, reason = judgement.verdict, judgement.reason
+    if failure is not None:
+        verdict = Verdict.FAIL if verdict is Verdict.FAIL else Verdict.ERROR
+        reason = f"{reason}; {failure}" if verdict is Verdict.FAIL else failure
+    severities = [finding.severity for each in runs for finding in each.findings]
+    worst = max(severities, key=lambda severity: severity.weight, default=None)
+    return store.finish(record.id, verdict, reason, notify=terms.announce(verdict, worst))
 
-    Interrupted, it goes back to the queue, from where the next call resumes it.
-    """
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    held = store.claim(record.id, worker, lease_s=LEASE_S, dead=record.holder if _is_gone(record.holder) else None)
-    stop = threading.Event()
 
-    def renew() -> None:
-        while not stop.wait(LEASE_S / 4):
-            try:
-                store.renew(record.id, worker, lease_s=LEASE_S)
-            except StoreError as error:  # the next attempt may succeed; what is lost at worst is the lease
-                logger.warning("the lease of %s could not be renewed: %s", record.id, error)
+def failed(record: Audit, step: StepKey, reason: str) -> Run:
+    """The record of a step that was not run."""
+    return Run(step, subject_key(record), {}, RunStatus.FAILED, reason, 0.0, "none", None, Coverage())
 
-    thread = threading.Thread(target=renew, name=f"lease of {record.id}", daemon=True)
-    if held:
-        thread.start()
-    try:
-        yield held
-    except KeyboardInterrupt:
-        stop.set()
-        store.release(record.id, worker)
-        raise
-    finally:
-        stop.set()
-        if held:
-            thread.join()
+
+def subject_key(record: Audit) -> SubjectKey:
+    """What an audit examines, by the revisions that its job names."""
+    job = record.job
+    return SubjectKey(job.model.revision or "", job.base.revision if job.base else None)
 
 
 def _run(step: Step, subject: Subject, terms: Terms) -> Run:
     return run(step, subject, timeout_s=terms.timeout_s, progress=terms.for_step(step))
 
 
-def _key(model: ModelRef, base: ModelRef | None) -> SubjectKey:
-    return SubjectKey(model.revision or "", base.revision if base else None)
-
-
-def _is_gone(worker: str | None) -> bool:
-    """Whether `worker` was a process of this machine that is no more."""
-    host, _, pid = (worker or "").rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # it lives, and belongs to somebody else
-    return False
+def _missing(key: StepKey, installed: Collection[StepKey]) -> str:
+    """Why this installation cannot make a step that somebody else planned."""
+    here = next((step for step in installed if step.analyzer == key.analyzer), None)
+    if here is None:
+        return f"{key.analyzer} is not installed, or not selected, where the audit ran; install it there"
+    if here.version != key.version:
+        return f"version {key.version} was planned, and {here.version} is installed where the audit ran; upgrade both"
+    return (
+        f"{key.analyzer} is configured differently where the audit was planned and where it ran; use one auditor.toml"
+    )

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         description="Where finished audits are announced, one table each: url, secret_env, severity, allow_private.",
     )
 
+    @property
+    def cache_bytes(self) -> int:
+        """`cache_gib` in bytes."""
+        return int(self.cache_gib * 2**30)
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -1,1 +1,22 @@
-"""The Celery worker: it only wakes us, the database is the queue of record."""
+"""The Celery worker: an edge around `registry_auditor.audit` and `registry_auditor.watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def run(queues: Sequence[str], *, pool: str, concurrency: int, beat: bool) -> int:
+    """Work on `queues` until a signal says to stop; the exit code, 0 if one did."""
+    from celery import signals
+
+    from registry_auditor.worker.app import app
+
+    stopped: list[str] = []
+    signals.worker_shutting_down.connect(lambda sig, **_: stopped.append(sig), weak=False)
+    arguments = [f"--queues={','.join(queues)}", f"--pool={pool}", f"--concurrency={concurrency}"]
+    arguments += ["--without-gossip", "--without-mingle", *(["--beat"] if beat else [])]
+    try:
+        app.worker_main(["worker", *arguments])
+    except SystemExit as left:
+        return 0 if stopped else int(left.code or 0)
+    return 0

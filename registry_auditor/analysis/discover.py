@@ -9,6 +9,7 @@ from typing import Any
 
 from registry_auditor.analysis.analyzer import Analyzer, Observation, Step
 from registry_auditor.analysis.subject import Subject
+from registry_auditor.domain import Queue
 from registry_auditor.errors import AuditorError, UsageError
 
 GROUP = "registry_auditor.analyzers"
@@ -40,6 +41,11 @@ def plan(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> lis
             hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(installed) or 'none'}"
             raise UsageError(f"no analyzer {name!r} is installed; {hint}")
     return [installed[name].step(settings.get(name) if installed[name].is_loaded else None) for name in chosen]
+
+
+def queue_of(steps: Iterable[Step]) -> Queue:
+    """Which workers can make all of `steps`."""
+    return Queue.GPU if any("gpu" in step.analyzer.needs for step in steps) else Queue.CPU
 
 
 def _load(points: Mapping[str, EntryPoint]) -> Analyzer:

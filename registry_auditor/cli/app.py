@@ -6,10 +6,25 @@ from typing import Annotated
 
 import typer
 
-from registry_auditor.cli import analyzers, audits, banks, config, db, directions, findings
+from registry_auditor.cli import (
+    analyzers,
+    audits,
+    banks,
+    config,
+    db,
+    directions,
+    findings,
+    notifications,
+    registries,
+    sightings,
+)
 from registry_auditor.cli.audit import audit
+from registry_auditor.cli.broker import broker
 from registry_auditor.cli.demo import demo
 from registry_auditor.cli.doctor import doctor
+from registry_auditor.cli.up import up
+from registry_auditor.cli.watch import watch
+from registry_auditor.cli.worker import worker
 
 app = typer.Typer(
     name="registry-auditor",
@@ -41,10 +56,17 @@ def registry_auditor(
 
 app.command()(demo)
 app.command()(audit)
+app.command()(up)
+app.command()(watch)
+app.command()(worker)
+app.command(hidden=True)(broker)
 app.add_typer(audits.app, name="audits", help="Past audits.")
 app.add_typer(findings.app, name="findings", help="What past audits found.")
 app.add_typer(directions.app, name="directions", help="The directions of past audits.")
 app.add_typer(banks.app, name="banks", help="Direction banks as files.")
+app.add_typer(registries.app, name="registries", help="What is watched.")
+app.add_typer(sightings.app, name="sightings", help="What registries showed, and why something was not audited.")
+app.add_typer(notifications.app, name="notifications", help="Where finished audits are announced.")
 app.add_typer(analyzers.app, name="analyzers", help="Installed analyzers.")
 app.add_typer(db.app, name="db", help="The schema of the database.")
 app.add_typer(config.app, name="config", help="Settings.")

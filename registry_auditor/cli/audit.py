@@ -10,7 +10,7 @@ from registry_auditor.cli import options
 from registry_auditor.cli.options import ReportFormat
 from registry_auditor.cli.output import print_report
 from registry_auditor.cli.progress import progress
-from registry_auditor.errors import RegistryError, UsageError
+from registry_auditor.errors import RegistryError
 
 if TYPE_CHECKING:
     from registry_auditor.config import Settings
@@ -55,17 +55,18 @@ def audit(
 
 def perform(tuned: str, base: str | None, settings: Settings) -> Report:
     """Audit `tuned` as the settings say and return the report."""
-    from registry_auditor.analysis.discover import plan
+    from registry_auditor.analysis.device import chosen
+    from registry_auditor.analysis.discover import plan, queue_of
     from registry_auditor.audit import Terms, carry_out
     from registry_auditor.domain import Job
     from registry_auditor.report import gather
 
     steps = plan(settings.select, settings.analyzers)
-    device = _device(settings.device)
+    device = chosen(settings.device)
     with options.open_store(settings) as store:
         model, parent, source = _models(tuned, base)
         store.record_sighting(model, base=parent, source=source)
-        job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps))
+        job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps), queue_of(steps))
         record = store.submit(job)
         with progress() as tell:
             record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell))
@@ -88,17 +89,3 @@ def _models(tuned: str, base: str | None) -> tuple[ModelRef, ModelRef | None, Ba
     except RegistryError as error:
         typer.echo(f"registry-auditor: going on without a base: {error}", err=True)
         return model, None, None
-
-
-def _device(wanted: str) -> str:
-    """The torch device for `wanted`, `auto` being a GPU where there is one. Raises UsageError if there is no such."""
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"--device {wanted}: {first}; use auto, cpu or a device that this machine has") from error
-    return wanted

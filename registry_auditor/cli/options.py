@@ -30,6 +30,13 @@ class ReportFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
+class LogFormat(StrEnum):
+    """How a server logs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 DB = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; an SQLite file of yours by default.")]
 Banks = Annotated[str | None, typer.Option("--banks", metavar="URL", help="Folder or URL of the bank files.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")]
@@ -44,6 +51,14 @@ AllowIncomplete = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or a torch device such as cuda:1 [auto].")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", min=0.001, help="Seconds for each analyzer.")]
+Broker = Annotated[str | None, typer.Option("--broker", metavar="URL", help="Any Celery broker [a local Redis].")]
+LogAs = Annotated[LogFormat, typer.Option("--log-format", help="text, or json: one object a line.")]
+Registries = Annotated[
+    list[str] | None,
+    typer.Option("--registry", "-r", metavar="SPEC", help="dir:FOLDER, hf:AUTHOR or mlflow:URL; may be repeated."),
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")]
 After = Annotated[str | None, typer.Option("--after", metavar="NEXT", help="Go on after a previous page.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="GLOB", help="Only these, such as 'hf:org/*'.")]

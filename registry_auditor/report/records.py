@@ -8,7 +8,7 @@ from typing import Any
 
 from registry_auditor.domain import Audit, Finding, ModelRef, Site
 from registry_auditor.report.document import Report
-from registry_auditor.store import BankInfo, StoredDirection, StoredFinding, StoredRun
+from registry_auditor.store import BankInfo, Sighting, StoredDirection, StoredFinding, StoredRun, Watched
 
 SCHEMA_VERSION = "1"
 """Raised when a field changes its meaning or goes; new fields may appear at any time."""
@@ -44,6 +44,29 @@ def audit(record: Audit) -> Json:
         "queued_at": _time(record.queued_at),
         "started_at": _time(record.started_at),
         "finished_at": _time(record.finished_at),
+    }
+
+
+def sighting(seen: Sighting) -> Json:
+    """What a registry showed."""
+    return {
+        "model": _model(seen.model, None),
+        "base": None if seen.base is None else {**_model(seen.base, None), "source": seen.base_source},
+        "skipped": seen.skipped,
+        "registry": seen.registry,
+        "first_seen_at": _time(seen.first_seen_at),
+        "last_seen_at": _time(seen.last_seen_at),
+    }
+
+
+def watched(state: Watched) -> Json:
+    """How far a registry was looked at."""
+    return {
+        "registry": state.registry,
+        "cursor": state.cursor,
+        "polled_at": _time(state.polled_at),
+        "full_at": _time(state.full_at),
+        "problem": state.problem,
     }
 
 

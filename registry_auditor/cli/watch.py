@@ -1,0 +1,68 @@
+"""`registry-auditor watch`: look at registries, once or for ever."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from registry_auditor.cli import options
+from registry_auditor.cli.environment import export
+from registry_auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from registry_auditor.config import Settings
+    from registry_auditor.store import Store
+    from registry_auditor.watch import Watcher
+
+
+def watch(
+    registry: options.Registries = None,
+    once: Annotated[bool, typer.Option("--once", help="Look at everything once, then leave.")] = False,
+    db: options.DB = None,
+    banks: options.Banks = None,
+) -> int:
+    """Queue an audit for every fine-tune that a registry shows, and for every one that a webhook names.
+
+    What is not audited is kept with the reason: registry-auditor sightings list --skipped
+
+    Example: registry-auditor watch --registry dir:/models --registry hf:my-org
+    """
+    settings = export(registries=registry, db=db, banks=banks)
+    if not settings.registries and not settings.hooks:
+        raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+    with options.open_store(settings) as store:
+        watcher = _watcher(settings, store)
+        if once:
+            return _once(watcher)
+        from registry_auditor.watch import watch
+
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        typer.echo(f"watching {', '.join(settings.registries) or 'what webhooks name'}", err=True)
+        watch(watcher, stop)
+    return 0
+
+
+def _watcher(settings: Settings, store: Store) -> Watcher:
+    from registry_auditor.analysis.discover import plan
+    from registry_auditor.watch import Watcher
+
+    return Watcher.of(settings, store, plan(settings.select, settings.analyzers))
+
+
+def _once(watcher: Watcher) -> int:
+    """One full pass; exit code 2 if a registry could not be listed."""
+    from registry_auditor.watch import answer_deliveries, look
+
+    answer_deliveries(watcher)
+    sound = True
+    for registry in watcher.registries:
+        queued = look(watcher, registry, full=True)
+        problem = watcher.store.watched(registry.spec).problem
+        typer.echo(f"{registry.spec}: {queued} audits queued" + (f"; {problem}" if problem else ""))
+        sound = sound and problem is None
+    return 0 if sound else 2

@@ -1,0 +1,150 @@
+"""One look at a registry: what it shows leads to one audit, or to a reason why not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from registry_auditor.analysis.analyzer import Step
+from registry_auditor.analysis.discover import queue_of
+from registry_auditor.config import Settings
+from registry_auditor.domain import BaseSource, Job, ModelRef, Severity, digest_of
+from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
+from registry_auditor.registries import Cache, Registry, claim_of, resolve_claim, watched
+from registry_auditor.store import Store, Watched
+
+logger = logging.getLogger(__name__)
+
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What is watched, and which audits follow from it."""
+
+    store: Store
+    registries: tuple[Registry, ...]
+    cache: Cache
+    plan: tuple[Step, ...]
+    fail_on: Severity = Severity.HIGH
+    poll_s: float = 60.0
+    full_pass_s: float = 3600.0
+    orphans: dict[str, set[ModelRef]] = field(default_factory=dict)
+    """By registry: models whose base was not to be found when they came; looked at again when something new comes."""
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store, plan: Sequence[Step]) -> Watcher:
+        """The watcher that the settings describe. Raises UsageError for a registry that cannot be watched."""
+        cache = Cache(settings.cache, settings.cache_bytes)
+        registries = tuple(watched(spec, cache=cache, settle_s=settings.settle_s) for spec in settings.registries)
+        return cls(store, registries, cache, tuple(plan), settings.fail_on, settings.poll_s, settings.full_pass_s)
+
+    @property
+    def plan_digest(self) -> str:
+        """Changes when an analyzer, its version or a parameter does."""
+        return digest_of([[key.analyzer, key.version, key.params] for key in (step.key for step in self.plan)])
+
+
+def look_around(watcher: Watcher) -> int:
+    """Look at every registry whose time has come; how many audits were queued.
+
+    Called twice, or by two watchers at once, it queues nothing twice.
+    """
+    queued, now = 0, datetime.now(UTC)
+    for registry in watcher.registries:
+        state = watcher.store.watched(registry.spec)
+        full = state.full_at is None or (now - state.full_at).total_seconds() >= watcher.full_pass_s
+        if full or state.polled_at is None or (now - state.polled_at).total_seconds() >= watcher.poll_s:
+            queued += look(watcher, registry, full=full)
+    return queued
+
+
+def look(watcher: Watcher, registry: Registry, *, full: bool = False) -> int:
+    """Deal with what changed in `registry` since the last look, or with everything; how many audits were queued.
+
+    Afterwards the cursor stands behind what was dealt with. What could not be, since a registry was out of reach, comes
+    again at the next look.
+    """
+    state = watcher.store.watched(registry.spec)
+    started = datetime.now(UTC)
+    queued, cursor, problem = 0, None if full else state.cursor, None
+    try:
+        for change in registry.changes(cursor):
+            if change.problem is None:
+                try:
+                    queued += consider(watcher, change.model, registry)
+                except RegistryUnavailable as error:
+                    problem = problem or str(error)
+            else:
+                watcher.store.record_sighting(change.model, skipped=change.problem, registry=registry.spec)
+            cursor = cursor if problem else change.cursor or cursor
+    except (RegistryError, OSError) as error:
+        problem = str(error)
+        logger.warning("%s: %s", registry.spec, error)
+    if queued:
+        queued += _reconsider_orphans(watcher, registry)
+    if state.plan != watcher.plan_digest:
+        queued += _requeue(watcher, registry)
+    full_at = started if full and problem is None else state.full_at
+    watcher.store.save_watched(Watched(registry.spec, cursor, watcher.plan_digest, started, full_at, problem))
+    return queued
+
+
+def consider(watcher: Watcher, model: ModelRef, registry: Registry | None) -> bool:
+    """Whether an audit of `model` was queued now; what is no fine-tune is noted with the reason.
+
+    Raises RegistryUnavailable if that cannot be told before a registry answers.
+    """
+    spec = registry.spec if registry else None
+    base, source, why = _base_of(watcher, model)
+    watcher.orphans.get(spec or "", set()).discard(model)
+    if why is not None:
+        if source is not None:
+            watcher.orphans.setdefault(spec or "", set()).add(model)
+        watcher.store.record_sighting(model, source=source, skipped=why, registry=spec)
+        return False
+    watcher.store.record_sighting(model, base=base, source=source, registry=spec)
+    return _ensure(watcher, model, base, source)
+
+
+def _base_of(watcher: Watcher, model: ModelRef) -> tuple[ModelRef | None, BaseSource | None, str | None]:
+    """The base, who says so, and why there is none."""
+    try:
+        claim = claim_of(model, cache=watcher.cache)
+        if claim is None:
+            return None, None, "names no base, so it is no fine-tune that could be compared with one"
+    except (WeightsError, RegistryError) as error:
+        if isinstance(error, RegistryUnavailable):
+            raise
+        return None, None, str(error)
+    try:
+        return resolve_claim(model, claim, cache=watcher.cache, among=watcher.registries), claim.source, None
+    except RegistryUnavailable:
+        raise
+    except (RegistryError, WeightsError) as error:
+        return None, claim.source, str(error)
+
+
+def _ensure(watcher: Watcher, model: ModelRef, base: ModelRef | None, source: BaseSource | None) -> bool:
+    keys = tuple(step.key for step in watcher.plan)
+    _, new = watcher.store.ensure(Job(model, base, source, watcher.fail_on, keys, queue_of(watcher.plan)))
+    return new
+
+
+def _reconsider_orphans(watcher: Watcher, registry: Registry) -> int:
+    return sum(consider(watcher, model, registry) for model in tuple(watcher.orphans.get(registry.spec, ())))
+
+
+def _requeue(watcher: Watcher, registry: Registry) -> int:
+    """Queue the newest revision of every model of `registry` for the plan of today, where it has not been."""
+    queued, after = 0, None
+    while True:
+        page = watcher.store.newest_sightings(registry.spec, limit=PAGE, after=after)
+        for sighting in page.items:
+            if sighting.skipped is None:
+                queued += _ensure(watcher, sighting.model, sighting.base, sighting.base_source)
+        if page.next is None:
+            return queued
+        after = page.next

@@ -1,0 +1,122 @@
+"""What the tasks do, on a store and the settings; a broker is met only as a function that sends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+from registry_auditor import logs, notify, watch
+from registry_auditor.analysis.analyzer import Step
+from registry_auditor.analysis.device import chosen
+from registry_auditor.analysis.discover import plan, queue_of
+from registry_auditor.audit import Terms, audit, conclude, failed
+from registry_auditor.config import Settings, load
+from registry_auditor.domain import Audit, Queue, StepKey
+from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
+from registry_auditor.registries import Cache
+from registry_auditor.store import Store
+from registry_auditor.store.lease import lease
+from registry_auditor.worker.limits import time_limits
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 64
+"""How many messages may wait in a queue of the broker: enough for every worker, few enough to lose or repeat."""
+PATIENCE_S = 24 * 3600.0
+"""How long a registry may be out of reach before its audits are given up."""
+SHORTEST_DELAY_S, LONGEST_DELAY_S = 30.0, 3600.0
+
+
+@cache
+def settings() -> Settings:
+    """Read once a process."""
+    return load()
+
+
+@cache
+def store() -> Store:
+    """Opened once a process, after the fork: connections cannot be shared."""
+    return Store.open(settings().db, banks=settings().banks)
+
+
+@cache
+def steps() -> tuple[Step, ...]:
+    """What this installation audits with."""
+    return tuple(plan(settings().select, settings().analyzers))
+
+
+def take_up(audit_id: str, store: Store, settings: Settings) -> None:
+    """Carry out an audit, unless it is done or in other hands.
+
+    Afterwards it is done, or waits again because its registry is out of reach. An analyzer in which `max_claims`
+    workers died is given up; the others still run.
+    """
+    record = store.audit(audit_id)
+    with logs.about(audit_id), lease(record, store, lease_s=settings.lease_s) as worker:
+        if worker is None:
+            logger.info("done, or in other hands")
+            return
+        record = store.audit(audit_id)
+        given_up = _given_up(record, store, settings.max_claims)
+        terms = Terms(
+            chosen(settings.device),
+            settings.timeout_s,
+            cache=Cache(settings.cache, settings.cache_bytes),
+            announce=partial(notify.due_targets, settings.notifications),
+        )
+        try:
+            if given_up < set(record.job.plan):
+                audit(record, store, steps(), terms, given_up=given_up)
+            record = conclude(record, store, terms)
+        except RegistryUnavailable as error:
+            record = _postpone(record, store, worker, terms, error)
+        except (RegistryError, WeightsError) as error:
+            record = conclude(record, store, terms, failure=str(error))
+        logger.info("%s: %s", record.verdict or "postponed", record.reason)
+
+
+def dispatch(queue: Queue, store: Store, settings: Settings, *, depth: int, send: Callable[..., Any]) -> None:
+    """Send what waits in the database to a queue that holds `depth` messages, oldest first.
+
+    An empty queue gets everything that waits, since whatever was sent before is lost or taken up.
+    """
+    if depth >= WINDOW:
+        return
+    ids = store.waiting(queue, limit=WINDOW - depth, unsent=depth > 0)
+    for audit_id in ids:
+        send((audit_id,), queue=queue.value, **time_limits(settings, len(steps())))
+    store.sent(ids)
+
+
+def look_around(store: Store, settings: Settings) -> None:
+    """Look at what was delivered, and at the registries whose time has come."""
+    watch.tend(watch.Watcher.of(settings, store, steps(), queue_of(steps())))
+
+
+def _given_up(record: Audit, store: Store, max_claims: int) -> set[StepKey]:
+    """The steps that are not tried (again): none, until too many workers died with this audit in hand.
+
+    Then all that were tried, and the next one, which is what they died in.
+    """
+    if record.claims <= max_claims:
+        return set()
+    tried = {stored.run.step for stored in store.runs(record.id)}
+    blamed = next((key for key in record.job.plan if key not in tried), None)
+    if blamed is None:
+        return tried
+    reason = f"given up: {record.claims - 1} workers died or fell silent here; see their logs for audit {record.id}"
+    store.save(record.id, failed(record, blamed, reason))
+    return {*tried, blamed}
+
+
+def _postpone(record: Audit, store: Store, worker: str, terms: Terms, error: RegistryUnavailable) -> Audit:
+    """Back to the queue for as long as the registry asks, or half the time that it has been out of reach."""
+    age_s = (datetime.now(UTC) - (record.started_at or record.queued_at)).total_seconds()
+    if age_s > PATIENCE_S:
+        return conclude(record, store, terms, failure=f"given up after {age_s / 3600:.0f} hours: {error}")
+    delay_s = error.retry_after_s or min(max(age_s / 2, SHORTEST_DELAY_S), LONGEST_DELAY_S)
+    store.postpone(record.id, worker, delay_s=delay_s, reason=str(error))
+    return store.audit(record.id)
