@@ -6,6 +6,7 @@
     ├── RegistryError                a registry has no such model, or will not give it
     │   └── RegistryUnavailable      it cannot be reached now, or asks to wait: later may succeed
     ├── WeightsError                 a snapshot is broken, hostile or not understood
+    │   ├── Unfinished               a file or shard is missing or ends too early: still being written, or broken off
     │   ├── TensorError              one tensor of it is; the others may be fine
     │   └── UnsupportedFormat        a format that is recognised and not read
     ├── StoreError                   the database or the bank files cannot be used
@@ -46,6 +47,10 @@ class RegistryUnavailable(RegistryError):
 
 class WeightsError(AuditorError):
     """A snapshot is broken, hostile or not understood."""
+
+
+class Unfinished(WeightsError):
+    """A file or shard is missing or ends too early: it is still being written, or was broken off."""
 
 
 class TensorError(WeightsError):

@@ -22,10 +22,14 @@ class Claim:
 
     name: str
     source: BaseSource
+    revision: str | None = None
+    """The branch, tag or commit that an adapter was trained on, if it says so."""
 
 
 def claimed_base(folder: Path) -> Claim | None:
     """The base that the adapter config, the card or the config of a model names, in this order; None if none does.
+
+    `folder` may hold nothing but these: adapter_config.json, README.md, config.json.
 
     Raises WeightsError for files that are too large, broken or lead out of the folder.
     """
@@ -44,7 +48,12 @@ def _claims(folder: Path) -> Iterator[Claim]:
         # A merge names several parents; which of them to subtract is the operator's choice.
         only = name[0] if isinstance(name, list) and len(name) == 1 else name
         if isinstance(only, str) and only.strip():
-            yield Claim(printable(only.strip()), source)
+            revision = adapter.get("revision") if source is BaseSource.ADAPTER else None
+            yield Claim(printable(only.strip()), source, _pinned(revision))
+
+
+def _pinned(revision: object) -> str | None:
+    return printable(revision.strip()) if isinstance(revision, str) and revision.strip() else None
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -1,80 +1,178 @@
-"""Models in folders: the name is a path, the revision a digest of the content."""
+"""A directory tree as a registry: each folder with weights is a model, its name a path, its revision a digest.
+
+A folder inside a model, such as a checkpoint of its training, is part of that model, whose index may name files in it;
+if it holds weights it is a model of its own as well. Hidden folders are not looked at, links to folders not followed.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry_auditor.domain import ModelRef, digest_of
+from registry_auditor.domain import ModelRef
 from registry_auditor.errors import RegistryError
+from registry_auditor.registries.claims import Claim, claimed_base
+from registry_auditor.registries.content import check_untouched, content_digest, hold, utf8
+from registry_auditor.registries.registry import Change
+from registry_auditor.registries.tree import Found, is_model, models
 from registry_auditor.weights import Snapshot, open_snapshot
+from registry_auditor.weights.arrival import what_is_missing
+from registry_auditor.weights.files import read_as_weights, why_unread
 
-CHUNK_BYTES = 2**20
-THREADS = 4
-"""hashlib releases the interpreter while it hashes."""
+SLACK_NS = 2_000_000_000
+"""Cursors go back by it: the clock of a file server may differ from ours, and tick in steps of up to two seconds."""
+MAX_SKEW_S = 60.0
+"""What was changed later than so far in the future was so by a clock that has been set back, and counts as quiet."""
 
 
-def resolve(name: str) -> ModelRef:
-    """The folder `name` at the content it has now, as `dir:/absolute/path@sha256:…`.
+class FolderRegistry:
+    """The models in the folder `root`.
 
-    Raises RegistryError if it is no folder or a file in it cannot be read.
+    One that was touched in the last `settle_s` seconds, or is visibly incomplete, is shown with that problem; whatever
+    completes it shows it again. Without `nested`, models lie in `root` itself or directly in it.
     """
-    path = Path(name).expanduser().resolve()
-    if not path.is_dir():
-        raise RegistryError(f"{name}: no such folder; pass a folder with weights, or hf:org/name for a Hub model")
-    return ModelRef("dir", str(path), f"sha256:{_content_digest(path)}")
 
+    def __init__(self, root: Path, *, settle_s: float = 0, nested: bool = True) -> None:
+        """Nothing is read yet; `root` need not be there."""
+        self.root = root.expanduser().resolve()
+        self.settle_s = settle_s
+        self.nested = nested
 
-@contextmanager
-def open_model(ref: ModelRef) -> Iterator[Snapshot]:
-    """The weights in the folder of `ref`. Raises WeightsError if they are broken or hostile."""
-    with open_snapshot(Path(ref.name)) as snapshot:
-        yield snapshot
+    @property
+    def spec(self) -> str:
+        """`dir:/the/root`."""
+        return f"dir:{self.root}"
 
+    def changes(self, since: str | None = None) -> Iterator[Change]:
+        """Every model that was touched since the cursor, by the time of its last change.
 
-def sibling(path: Path, claimed: str) -> Path | None:
-    """The folder beside `path` that is called like `claimed`, or like the last part of its name; None if none is.
+        No cursor is later than the look that it comes from, less the time for which models must be quiet: what was
+        not quiet is shown again, and what is incomplete is once it is touched. Raises RegistryUnavailable if the root
+        is gone.
+        """
+        start_ns = time.time_ns()
+        floor = int(since) if since and since.isdecimal() else 0
+        limit = start_ns - int(self.settle_s * 1e9)
+        for found in sorted(models(self.root, nested=self.nested), key=lambda found: (found.changed_ns, found.path)):
+            if found.changed_ns >= floor - SLACK_NS:
+                yield self._change(found, str(max(floor, min(found.changed_ns, limit))))
 
-    What lies elsewhere, or in `path` itself, is none: a model may not bring along what it is compared with.
-    """
-    for name in dict.fromkeys((claimed, claimed.rstrip("/").rpartition("/")[2])):
-        candidate = Path(os.path.normpath(path.parent / name))
-        beside = path.parent in candidate.parents and path not in (candidate, *candidate.parents)
-        if beside and candidate.is_dir():
-            return candidate
-    return None
+    def resolve(self, name: str, revision: str | None = None) -> ModelRef:
+        """The model of that path, relative to the root or in it, at the content it has now.
 
+        Raises RegistryError if there is none, it holds no weights, or `revision` is another content than it has.
+        """
+        path = self._inside(name)
+        if path is None or not path.is_dir():
+            raise RegistryError(f"{self.spec}: has no folder {utf8(name)}; name a folder in it")
+        files = [entry.name for entry in path.iterdir()]
+        if not any(map(read_as_weights, files)) and not why_unread(files):
+            raise RegistryError(f"{path}: holds no weights; expected model.safetensors, its shards or an adapter")
+        return reference(path, revision)
 
-def _content_digest(folder: Path) -> str:
-    """A digest of every regular file that is not hidden: names, sizes and bytes."""
-    files = sorted(_files(folder))
-    with ThreadPoolExecutor(THREADS) as pool:
-        digests = pool.map(_file_digest, files)
-        return digest_of(
-            [[file.relative_to(folder).as_posix(), digest] for file, digest in zip(files, digests, strict=True)]
+    @contextmanager
+    def open(self, ref: ModelRef) -> Iterator[Snapshot]:
+        """The weights in the folder of `ref`.
+
+        Raises RegistryError if its content is another by now, WeightsError if they are broken or hostile.
+        """
+        with hold(Path(ref.name)):
+            self.verify(ref)
+            with open_snapshot(Path(ref.name)) as snapshot:
+                yield snapshot
+
+    def verify(self, ref: ModelRef) -> None:
+        """Raise RegistryError if the content of `ref` is another by now, or was for a while since it was opened."""
+        reference(Path(ref.name), ref.revision)
+        check_untouched(Path(ref.name))
+
+    def claim(self, ref: ModelRef) -> Claim | None:
+        """The base that its adapter config, card or config names."""
+        return claimed_base(Path(ref.name))
+
+    def find(self, claimed: str, *, of: ModelRef) -> ModelRef | None:
+        """The model whose path is `claimed`, else the one whose path ends like it, longest agreement first.
+
+        Among equals the one beside `of` wins. Never `of` itself or what lies in it: a model may not bring along what
+        it is compared with. Raises RegistryError if several are left.
+        """
+        own = Path(of.name) if of.registry == "dir" else None
+        wanted = [part for part in claimed.replace("\\", "/").split("/") if part not in ("", ".")]
+        exact = self._inside(claimed) if wanted else None
+        if exact is not None and is_model(exact) and not _brought_along(exact, own):
+            return reference(exact)
+        ranked: dict[tuple[int, bool], list[Path]] = {}
+        for path in self._called(wanted[-1]) if wanted else ():
+            if not _brought_along(path, own):
+                beside = own is not None and path.parent == own.parent
+                rank = (_agreement(path.relative_to(self.root).parts, wanted), beside)
+                ranked.setdefault(rank, []).append(path)
+        best = ranked[max(ranked)] if ranked else []
+        if len(best) > 1:
+            names = ", ".join(sorted(path.relative_to(self.root).as_posix() for path in best))
+            raise RegistryError(f"{self.spec}: {claimed} could be each of {names}; choose with --base")
+        return reference(best[0]) if best else None
+
+    def holds(self, ref: ModelRef) -> bool:
+        """Whether `ref` lies in this registry."""
+        return ref.registry == "dir" and Path(ref.name).is_relative_to(self.root)
+
+    def _change(self, found: Found, cursor: str) -> Change:
+        unresolved = ModelRef("dir", utf8(str(found.path)))
+        problem = found.problem or self._unrest(found)
+        if problem is None and (missing := what_is_missing(found.path)):
+            problem = f"incomplete: {missing}"
+        if problem:
+            return Change(unresolved, cursor, problem)
+        try:
+            return Change(reference(found.path), cursor)
+        except RegistryError as error:
+            return Change(unresolved, cursor, str(error))
+
+    def _unrest(self, found: Found) -> str | None:
+        quiet_s = time.time() - found.touched_ns / 1e9
+        if quiet_s >= self.settle_s or quiet_s < -MAX_SKEW_S:
+            return None
+        return f"still being written: quiet for {max(quiet_s, 0):.1f} s of {self.settle_s:g} s"
+
+    def _inside(self, name: str) -> Path | None:
+        path = Path(os.path.normpath(self.root / name)) if "\0" not in name else None
+        return path if path is not None and path.is_relative_to(self.root) else None
+
+    def _called(self, last: str) -> Iterator[Path]:
+        """The models whose path ends with that part."""
+        if not self.nested:
+            beside = self._inside(last)
+            yield from [beside] if beside is not None and beside.parent == self.root and is_model(beside) else []
+            return
+        yield from (
+            found.path for found in models(self.root, nested=True) if found.path.name == last and not found.problem
         )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):  # does not follow links to folders, so that no loop can arise
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(root, name)
-            if not name.startswith(".") and path.exists() and stat.S_ISREG(path.stat().st_mode):
-                yield path
+def reference(path: Path, revision: str | None = None) -> ModelRef:
+    """The folder `path` at the content it has now, as `dir:/absolute/path@sha256:…`.
+
+    Raises RegistryError if it is no folder, a file in it cannot be read, or `revision` is another content.
+    """
+    path = path.expanduser().resolve()
+    if not path.is_dir():
+        raise RegistryError(f"{utf8(str(path))}: no such folder; pass a folder with weights, or hf:org/name")
+    digest = content_digest(path)
+    if revision is not None and digest != revision:
+        raise RegistryError(f"{path}: is no longer {revision}, but {digest}; resolve it again")
+    return ModelRef("dir", str(path), digest)
 
 
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise RegistryError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    return digest.hexdigest()
+def _brought_along(candidate: Path, own: Path | None) -> bool:
+    candidate = candidate.resolve()
+    return own is not None and own in (candidate, *candidate.parents)
+
+
+def _agreement(parts: tuple[str, ...], wanted: list[str]) -> int:
+    """How many parts are the same, counted from the end."""
+    agree = [one == other for one, other in zip(reversed(parts), reversed(wanted), strict=False)]
+    return agree.index(False) if False in agree else len(agree)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from registry_auditor.domain import ModelRef
 from registry_auditor.errors import RegistryError
+from registry_auditor.registries.cache import Cache
+from registry_auditor.registries.claims import Claim, claimed_base
+from registry_auditor.registries.registry import Change
 from registry_auditor.weights import Snapshot, open_snapshot
 
 WANTED = ["*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.gguf"]
@@ -61,3 +64,40 @@ def folder(ref: ModelRef) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class HubRegistry:
+    """The Hub; what lies in it is opened, and not listed."""
+
+    def __init__(self, selector: str = "", *, cache: Cache) -> None:
+        """Nothing is asked of the Hub yet."""
+        self.selector = selector
+        self.cache = cache
+
+    @property
+    def spec(self) -> str:
+        """`hf:` and the selector."""
+        return f"hf:{self.selector}"
+
+    def changes(self, since: str | None = None) -> Iterator[Change]:
+        """Raises RegistryError."""
+        raise RegistryError(f"{self.spec}: the Hub is not watched; name its models one by one")
+
+    def resolve(self, name: str, revision: str | None = None) -> ModelRef:
+        """The commit that `revision` points to now."""
+        return resolve(name, revision)
+
+    def open(self, ref: ModelRef) -> AbstractContextManager[Snapshot]:
+        """The downloaded weights."""
+        return open_model(ref)
+
+    def verify(self, ref: ModelRef) -> None:
+        """A commit does not change."""
+
+    def claim(self, ref: ModelRef) -> Claim | None:
+        """The base that its files name."""
+        return claimed_base(folder(ref))
+
+    def find(self, claimed: str, *, of: ModelRef) -> ModelRef | None:
+        """The model of that name."""
+        return None

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from registry_auditor.errors import WeightsError
+from registry_auditor.errors import Unfinished, WeightsError
 
 MAX_CONFIG_BYTES = 16 * 2**20
 MAX_INDEX_BYTES = 128 * 2**20
@@ -51,7 +51,7 @@ def _roots(folder: Path) -> list[Path]:
 def read_object(folder: Path, name: str, *, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
     """The JSON object in the file `name` of `folder`, None if there is no such file.
 
-    Raises WeightsError if it is larger than `max_bytes`, is not JSON or is no object.
+    Raises Unfinished if it is not JSON, WeightsError if it is larger than `max_bytes` or no object.
     """
     if not (folder / name).is_symlink() and not (folder / name).exists():
         return None
@@ -62,8 +62,10 @@ def read_object(folder: Path, name: str, *, max_bytes: int = MAX_CONFIG_BYTES) -
         raise WeightsError(f"{path}: larger than {max_bytes} bytes; do not load this model")
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: is not valid JSON ({error}); download it again") from error
+    except ValueError as error:
+        raise Unfinished(f"{path}: is not valid JSON ({error}); download it again") from error
+    except RecursionError as error:
+        raise WeightsError(f"{path}: is not valid JSON ({error}); do not load this model") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: is no JSON object; download it again")
     return content

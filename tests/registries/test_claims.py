@@ -132,7 +132,7 @@ def test_a_model_is_never_its_own_base(base: Path, tmp_path: Path, audited: Call
     assert report["exit_code"] == 3
 
 
-@pytest.mark.parametrize("target", ["nexus:org/model", "s3://bucket/model", "mlflow:name"])
+@pytest.mark.parametrize("target", ["nexus:org/model", "s3://bucket/model"])
 def test_an_unknown_registry_is_a_usage_error(target: str) -> None:
     with pytest.raises(UsageError, match="unknown registry"):
         resolve(target)

@@ -1,0 +1,93 @@
+"""Which folders of a directory tree are models, and when they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_auditor.errors import RegistryError, RegistryUnavailable
+from registry_auditor.registries.content import look, unreadable, walk
+from registry_auditor.weights.arrival import final_name
+from registry_auditor.weights.files import read_as_weights, why_unread
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder that holds weights, or may."""
+
+    path: Path
+    touched_ns: int = 0
+    """When anything in it changed last. Like `placed_ns` by change times, which nobody can set."""
+    placed_ns: int = 0
+    """When a folder around it was moved to its place, or given other rights."""
+    problem: str | None = None
+    """Why it is no model that can be read."""
+
+    @property
+    def changed_ns(self) -> int:
+        """When it became what and where it is."""
+        return max(self.touched_ns, self.placed_ns)
+
+
+def models(root: Path, *, nested: bool) -> Iterator[Found]:
+    """Every folder with weights: `root`, those in it, and with `nested` those at any depth.
+
+    Folders that cannot be read, weights in formats that nobody reads, and links to models elsewhere are shown with
+    their problem. Raises RegistryUnavailable if there is no `root`.
+    """
+    if not root.is_dir():
+        raise RegistryUnavailable(f"{root}: no such folder; make it, or mount what it lies on")
+    denied: list[OSError] = []
+    placed: dict[Path, int] = {}
+    read: set[Path] = set()
+    for place, folders, names in walk(root, on_error=denied.append):
+        yield from map(_denied, denied)
+        denied.clear()
+        placed[place] = _placed_ns(place, placed) if place != root else 0
+        if any(read_as_weights(final_name(name)) for name in names):
+            read.add(place)
+            yield from _looked_at(place, placed[place])
+        elif (why := why_unread(names)) and read.isdisjoint(place.parents):
+            yield from _looked_at(place, placed[place], f"holds no weights that are read: {why}")
+        yield from (Found(place / name, problem=why) for name in names if (why := _linked(place / name, root)))
+        if not nested and place != root:
+            folders.clear()
+    yield from map(_denied, denied)
+
+
+def is_model(path: Path) -> bool:
+    """Whether `path` is a folder with weights that are read."""
+    return path.is_dir() and any(read_as_weights(entry.name) for entry in path.iterdir())
+
+
+def _looked_at(path: Path, placed_ns: int, problem: str | None = None) -> Iterator[Found]:
+    try:
+        yield Found(path, look(path).changed_ns, placed_ns, problem)
+    except RegistryError as error:
+        if path.exists():  # else it was removed meanwhile
+            yield Found(path, placed_ns=placed_ns, problem=str(error))
+
+
+def _placed_ns(path: Path, placed: dict[Path, int]) -> int:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    # What is put into a folder sets both of its times; moving the folder itself sets one.
+    own = status.st_ctime_ns if status.st_ctime_ns != status.st_mtime_ns else 0
+    return max(own, placed[path.parent])
+
+
+def _linked(path: Path, root: Path) -> str | None:
+    try:
+        if path.is_symlink() and is_model(path) and not path.resolve().is_relative_to(root):
+            return f"is a link, which is not followed; watch dir:{path.resolve()} as well"
+    except OSError:  # leads to where nobody may look
+        pass
+    return None
+
+
+def _denied(error: OSError) -> Found:
+    path = Path(error.filename)
+    return Found(path, problem=str(unreadable(path, error)))
