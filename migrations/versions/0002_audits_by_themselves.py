@@ -11,7 +11,7 @@ Time = sa.DateTime(timezone=True)
 
 UNFINISHED = "state <> 'done'"
 INDEXES = (
-    ("ix_audits_due", "audits", ["queue", "due_at", "id"], UNFINISHED),
+    ("ix_audits_due", "audits", ["queue", "due_at", "id", "state"], UNFINISHED),
     ("ix_audits_unsent", "audits", ["queue", "due_at", "id"], f"{UNFINISHED} AND sent_at IS NULL"),
     ("ix_audits_job_digest_id", "audits", ["job_digest", "id"], None),
     ("ix_runs_analyzer_version_status_seconds", "runs", ["analyzer", "version", "status", "seconds"], None),

@@ -110,16 +110,19 @@ class Store:
         """The newest audit of an equal job, finished or not, else a queued one; and whether it was queued now."""
         return self._write(queue.ensure, job)
 
-    def waiting(self, queue_of: Queue, *, limit: int, unsent: bool = False) -> list[str]:
+    def waiting(self, kind: Queue, *, limit: int, unsent: bool = False) -> list[str]:
         """The ids of audits that a worker may take now, oldest due first: queued, or left by a lease that ran out.
 
         With `unsent`, those not handed to the broker since they began to wait. A broker may lose what it was handed:
         when it has nothing left, ask without.
         """
-        return self._read(queue.waiting, queue_of, limit=limit, unsent=unsent)
+        return self._read(queue.waiting, kind, limit=limit, unsent=unsent)
 
     def sent(self, ids: Sequence[str]) -> None:
-        """Afterwards those of `ids` that still wait count as handed to the broker."""
+        """Afterwards those of `ids` that still wait count as handed to the broker.
+
+        To be said before they are: a worker that takes one and gives it back at once takes the mark off.
+        """
         self._write(queue.sent, ids)
 
     def claim(self, audit_id: str, worker: str, *, lease_s: float, dead: str | None = None) -> bool:

@@ -8,9 +8,13 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import digest_of
 from registry_auditor.store.engine import changed, insert, now
 from registry_auditor.store.messages import DeliveryRow
 from registry_auditor.store.records import Delivery
+
+KEY_CHARACTERS = 255
+"""Of a longer key the digest is kept."""
 
 
 def accept(session: Session, deliveries: Sequence[Delivery]) -> int:
@@ -19,11 +23,16 @@ def accept(session: Session, deliveries: Sequence[Delivery]) -> int:
         return 0
     statement = insert(session, DeliveryRow).on_conflict_do_nothing().returning(DeliveryRow.id)
     values = [
-        {"hook": d.hook, "key": d.key, "target": d.target, "received_at": d.received_at}
+        {"hook": d.hook, "key": _indexed(d.key), "target": d.target, "received_at": d.received_at}
         # In one order everywhere: two that accept the same deliveries must not wait for each other.
         for d in sorted(deliveries, key=lambda delivery: (delivery.hook, delivery.key))
     ]
     return len(session.scalars(statement, values).all())
+
+
+def _indexed(key: str) -> str:
+    """A sender names its deliveries as it likes; PostgreSQL indexes no text beyond 2,700 bytes."""
+    return key if len(key) <= KEY_CHARACTERS else digest_of(key)
 
 
 def pending(session: Session, limit: int) -> list[Delivery]:

@@ -13,17 +13,12 @@ from registry_auditor.store.tables import UNFINISHED, AuditRow, RunRow
 
 def backlog(session: Session) -> list[Backlog]:
     """How much there is to do, for every queue."""
-    due = (AuditRow.due_at <= now(session)).label("due")
-    grouped = select(AuditRow.queue, AuditRow.state, due, func.count(), func.min(AuditRow.due_at))
-    counted = session.execute(grouped.where(UNFINISHED).group_by(AuditRow.queue, AuditRow.state, due)).all()
-    found = []
-    for queue in Queue:
-        groups = [group for group in counted if group[0] is queue]
-        running = sum(count for _, state, is_due, count, _ in groups if state is AuditState.RUNNING and not is_due)
-        waiting = sum(count for *_, count, _ in groups) - running
-        oldest = min((first for *_, is_due, _, first in groups if is_due), default=None)
-        found.append(Backlog(queue, waiting, running, oldest))
-    return found
+    due = AuditRow.due_at <= now(session)
+    held = func.count().filter(AuditRow.state == AuditState.RUNNING, ~due)
+    counted = select(AuditRow.queue, func.count() - held, held, func.min(AuditRow.due_at).filter(due))
+    rows = session.execute(counted.where(UNFINISHED).group_by(AuditRow.queue))
+    found = {row[0]: Backlog(*row) for row in rows}
+    return [found.get(queue, Backlog(queue, 0, 0, None)) for queue in Queue]
 
 
 def run_totals(session: Session) -> list[RunTotal]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from registry_auditor.domain import (
     BaseSource,
@@ -127,6 +128,24 @@ def banks(tmp_path: Path) -> str:
 def store(url: str, banks: str) -> Iterator[Store]:
     with Store.open(url, banks=banks) as opened:
         yield opened
+
+
+@pytest.fixture
+def counted() -> Callable[..., list[str]]:
+    """A function that calls another one, and tells the SQL statements that a store sends meanwhile."""
+
+    def count(store: Store, work: Callable[[], object]) -> list[str]:
+        statements: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            statements.append(statement)
+
+        sa.event.listen(store._engine, "before_cursor_execute", note)
+        work()
+        sa.event.remove(store._engine, "before_cursor_execute", note)
+        return statements
+
+    return count
 
 
 STEP = StepKey("svd-diff", 1, "params-digest")
