@@ -17,7 +17,7 @@ from registry_auditor.errors import RegistryError
 from registry_auditor.registries.claims import Claim, claimed_base
 from registry_auditor.registries.content import check_untouched, content_digest, hold, utf8
 from registry_auditor.registries.registry import Change
-from registry_auditor.registries.tree import Found, is_model, models
+from registry_auditor.registries.tree import Found, is_folder, is_model, models
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.arrival import what_is_missing
 from registry_auditor.weights.files import read_as_weights, why_unread
@@ -66,7 +66,7 @@ class FolderRegistry:
         Raises RegistryError if there is none, it holds no weights, or `revision` is another content than it has.
         """
         path = self._inside(name)
-        if path is None or not path.is_dir():
+        if path is None or not is_folder(path):
             raise RegistryError(f"{self.spec}: has no folder {utf8(name)}; name a folder in it")
         files = [entry.name for entry in path.iterdir()]
         if not any(map(read_as_weights, files)) and not why_unread(files):
@@ -158,13 +158,20 @@ def reference(path: Path, revision: str | None = None) -> ModelRef:
 
     Raises RegistryError if it is no folder, a file in it cannot be read, or `revision` is another content.
     """
-    path = path.expanduser().resolve()
-    if not path.is_dir():
+    path = _resolved(path)
+    if not is_folder(path):
         raise RegistryError(f"{utf8(str(path))}: no such folder; pass a folder with weights, or hf:org/name")
     digest = content_digest(path)
     if revision is not None and digest != revision:
         raise RegistryError(f"{path}: is no longer {revision}, but {digest}; resolve it again")
     return ModelRef("dir", str(path), digest)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, an unknown ~user, no path at all
+        return path
 
 
 def _brought_along(candidate: Path, own: Path | None) -> bool:

@@ -15,6 +15,7 @@ from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim
 from registry_auditor.registries.folder import FolderRegistry, reference
 from registry_auditor.registries.registry import Registry
+from registry_auditor.registries.tree import is_folder
 from registry_auditor.weights import Snapshot
 
 
@@ -49,11 +50,11 @@ def resolve(target: str, *, cache: Cache | None = None) -> ModelRef:
         RegistryError: if the registry has no such model, or cannot be reached.
     """
     scheme, colon, rest = target.partition(":")
-    if not colon or len(scheme) == 1 or Path(target).is_dir():  # C:\models is a path too
+    if not colon or len(scheme) == 1 or is_folder(Path(target)):  # C:\models is a path too
         return reference(Path(target))
     name, at, revision = rest.removeprefix("//").rpartition("@")
     if scheme == "dir":
-        pinned = at and revision.startswith("sha256:") and not Path(rest).is_dir()
+        pinned = at and revision.startswith("sha256:") and not is_folder(Path(rest))
         return reference(Path(name), revision) if pinned else reference(Path(rest))
     registry = _remote(scheme, target)("", cache or _default_cache())
     return registry.resolve(name, revision or None) if at else registry.resolve(revision)
@@ -114,7 +115,7 @@ def _claimed(model: ModelRef, claim: Claim, cache: Cache, among: Sequence[Regist
         if found is not None:
             return hub.resolve(found.name, claim.revision) if found.registry == "hf" and claim.revision else found
     path = Path(claim.name)
-    if path.is_absolute() and path.is_dir() and not _holds(path.resolve(), model):
+    if path.is_absolute() and is_folder(path) and not _holds(path.resolve(), model):
         return reference(path)
     return hub.resolve(claim.name, claim.revision)
 

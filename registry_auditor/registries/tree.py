@@ -58,7 +58,15 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
 
 def is_model(path: Path) -> bool:
     """Whether `path` is a folder with weights that are read."""
-    return path.is_dir() and any(read_as_weights(entry.name) for entry in path.iterdir())
+    return is_folder(path) and any(read_as_weights(entry.name) for entry in path.iterdir())
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder, also for what cannot be a path: strangers choose names, too."""
+    try:
+        return path.is_dir()
+    except OSError:  # too long, or on a way that nobody may go
+        return False
 
 
 def _looked_at(path: Path, placed_ns: int, problem: str | None = None) -> Iterator[Found]:
