@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"worker", "api", "cli", "migrations"}),
-    frozenset({"audit", "watch", "monitor", "report", "config", "plugin", "testing", "testbed"}),
-    frozenset({"analysis", "store", "registries"}),
+    frozenset({"audit", "watch", "notify", "monitor", "report", "plugin", "testing", "testbed"}),
+    frozenset({"analysis", "store", "registries", "config"}),
     frozenset({"methods"}),
     frozenset({"weights"}),
     frozenset({"numerics"}),
@@ -25,7 +25,7 @@ EXCEPTIONS = {
     ("migrations", "store"): "a migration environment is told the tables it compares with",
 }
 
-TORCH_FREE = ("domain", "errors", "store", "config", "report", "cli")
+TORCH_FREE = ("domain", "errors", "store", "config", "notify", "report", "cli")
 """What starts fast and runs beside a web server imports torch inside functions at most."""
 
 PLUGIN_MAY = {"plugin", "methods", "numerics"}

@@ -42,7 +42,7 @@ NEVER: tuple[Network, ...] = tuple(
 
 
 class Refused(AuditorError):
-    """A host has an address that notifications may not go to."""
+    """A host has an address that notifications may not go to, or none at all."""
 
 
 def resolve(host: str, port: int) -> tuple[str, ...]:

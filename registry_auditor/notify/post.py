@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ CONNECT_TIMEOUT_S = 5.0
 QUOTED_BYTES = 2048
 """How much of an answer is read at most; none of it if the message was accepted."""
 QUOTED_CHARACTERS = 200
+QUOTE_TIMEOUT_S = 1.0
 
 LookUp = Callable[[Endpoint], Awaitable[Sequence[str]]]
 
@@ -72,18 +74,22 @@ async def _attempt(
     try:
         # The limits of the client are for each read: a receiver that sends a byte a second would never meet them.
         async with asyncio.timeout(timeout_s):
-            found = await look_up(endpoint)
-            allowed, encrypted = endpoint.allowed, endpoint.url.scheme == "https"
-            addresses = reachable(endpoint.host, found, allowed=allowed, encrypted=encrypted)
-            return await _first_answer(endpoint, message, addresses, context)
+            return await _first_answer(endpoint, message, await _addresses(endpoint, look_up), context)
     except TimeoutError:
         return Answer(None, f"{endpoint.host} did not answer within {timeout_s:g} s")
     except Refused as error:
         return Answer(None, str(error))
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, OSError) as error:
         return Answer(None, f"{endpoint.host}: {_printable(str(error)) or 'the connection broke'}")
+
+
+async def _addresses(endpoint: Endpoint, look_up: LookUp) -> list[str]:
+    """Where to connect to, first first. Raises Refused if that may not be, or is not known."""
+    try:
+        found = await look_up(endpoint)
     except (OSError, UnicodeError) as error:
-        return Answer(None, f"{endpoint.host} cannot be resolved: {error}")
+        raise Refused(f"{endpoint.host} cannot be resolved: {error}") from error
+    return reachable(endpoint.host, found, allowed=endpoint.allowed, encrypted=endpoint.url.scheme == "https")
 
 
 async def _first_answer(
@@ -138,13 +144,13 @@ async def _problem(response: httpx2.Response) -> str:
     known = response.status_code in {status.value for status in HTTPStatus}
     phrase = f" {HTTPStatus(response.status_code).phrase}" if known else ""
     said = b""
-    try:
-        async for chunk in response.aiter_raw():
-            said += chunk
-            if len(said) >= QUOTED_BYTES:
-                break
-    except httpx2.HTTPError:
-        pass  # the status is known, which is what counts
+    # What the status means must not be lost to a body that breaks off, or never comes.
+    with suppress(httpx2.HTTPError, TimeoutError):
+        async with asyncio.timeout(QUOTE_TIMEOUT_S):
+            async for chunk in response.aiter_raw():
+                said += chunk
+                if len(said) >= QUOTED_BYTES:
+                    break
     quoted = _printable(said[:QUOTED_BYTES].decode("utf-8", errors="replace"))
     return f"answered {response.status_code}{phrase}" + (f": {quoted}" if quoted else "")
 

@@ -148,15 +148,19 @@ def test_of_a_huge_answer_the_beginning_is_read_and_made_safe_for_a_terminal(rec
     assert len(problem) < 300
 
 
-def test_a_body_that_never_comes_does_not_spoil_an_accepted_message(receiver: Receiver) -> None:
-    def accepted_then_silent(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(202)
+@pytest.mark.parametrize(
+    "answer", [Answer(202, None), Answer(410, "answered 410 Gone"), Answer(429, "answered 429 Too Many Requests", 60)]
+)
+def test_a_body_that_never_comes_does_not_change_what_the_status_means(receiver: Receiver, answer: Answer) -> None:
+    def bodiless(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(answer.status or 0)
         request.send_header("Content-Length", "10")
+        request.send_header("Retry-After", "60")
         request.end_headers()
         silent(request)
 
-    receiver.behaviour = accepted_then_silent
-    assert told(receiver.target(), timeout_s=PATIENCE_S) == Answer(202, None)
+    receiver.behaviour = bodiless
+    assert told(receiver.target()) == answer
 
 
 @pytest.mark.parametrize(
