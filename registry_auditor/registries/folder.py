@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from registry_auditor.domain import ModelRef
 from registry_auditor.errors import RegistryError
 from registry_auditor.registries.claims import Claim, claimed_base
-from registry_auditor.registries.content import check_untouched, content_digest, hold, utf8
+from registry_auditor.registries.content import check_untouched, content_digest, hold, look, utf8
 from registry_auditor.registries.registry import Change
 from registry_auditor.registries.tree import Found, is_folder, is_model, models
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.arrival import what_is_missing
-from registry_auditor.weights.files import read_as_weights, why_unread
 
 SLACK_NS = 2_000_000_000
 """Cursors go back by it: the clock of a file server may differ from ours, and tick in steps of up to two seconds."""
@@ -40,6 +39,8 @@ class FolderRegistry:
         self.root = root.expanduser().resolve()
         self.settle_s = settle_s
         self.nested = nested
+        self._seen: dict[str, list[Path]] | None = None
+        """The models at the last look by the last part of their names, so that finding bases takes no look each."""
 
     @property
     def spec(self) -> str:
@@ -53,10 +54,12 @@ class FolderRegistry:
         not quiet is shown again, and what is incomplete is once it is touched. Raises RegistryUnavailable if the root
         is gone.
         """
-        start_ns = time.time_ns()
+        started_ns = time.time_ns()
         floor = int(since) if since and since.isdecimal() else 0
-        limit = start_ns - int(self.settle_s * 1e9)
-        for found in sorted(models(self.root, nested=self.nested), key=lambda found: (found.changed_ns, found.path)):
+        limit = started_ns - int(self.settle_s * 1e9)
+        all_found = sorted(models(self.root, nested=self.nested), key=lambda found: (found.changed_ns, found.path))
+        self._seen = _by_last_part(all_found)
+        for found in all_found:
             if found.changed_ns >= floor - SLACK_NS:
                 yield self._change(found, str(max(floor, min(found.changed_ns, limit))))
 
@@ -68,8 +71,7 @@ class FolderRegistry:
         path = self._inside(name)
         if path is None or not is_folder(path):
             raise RegistryError(f"{self.spec}: has no folder {utf8(name)}; name a folder in it")
-        files = [entry.name for entry in path.iterdir()]
-        if not any(map(read_as_weights, files)) and not why_unread(files):
+        if not is_model(path):
             raise RegistryError(f"{path}: holds no weights; expected model.safetensors, its shards or an adapter")
         return reference(path, revision)
 
@@ -122,18 +124,15 @@ class FolderRegistry:
 
     def _change(self, found: Found, cursor: str) -> Change:
         unresolved = ModelRef("dir", utf8(str(found.path)))
-        problem = found.problem or self._unrest(found)
-        if problem is None and (missing := what_is_missing(found.path)):
-            problem = f"incomplete: {missing}"
-        if problem:
-            return Change(unresolved, cursor, problem)
         try:
-            return Change(reference(found.path), cursor)
+            problem = found.problem or self._unrest(found.path) or _lack(found.path)
+            return Change(unresolved if problem else reference(found.path), cursor, problem)
         except RegistryError as error:
             return Change(unresolved, cursor, str(error))
 
-    def _unrest(self, found: Found) -> str | None:
-        quiet_s = time.time() - found.touched_ns / 1e9
+    def _unrest(self, path: Path) -> str | None:
+        # Looked at again, since the hashing of those before it may have taken its time.
+        quiet_s = time.time() - look(path).changed_ns / 1e9 if self.settle_s else 0
         if quiet_s >= self.settle_s or quiet_s < -MAX_SKEW_S:
             return None
         return f"still being written: quiet for {max(quiet_s, 0):.1f} s of {self.settle_s:g} s"
@@ -148,9 +147,8 @@ class FolderRegistry:
             beside = self._inside(last)
             yield from [beside] if beside is not None and beside.parent == self.root and is_model(beside) else []
             return
-        yield from (
-            found.path for found in models(self.root, nested=True) if found.path.name == last and not found.problem
-        )
+        seen = _by_last_part(models(self.root, nested=True)) if self._seen is None else self._seen
+        yield from filter(is_model, seen.get(last, ()))
 
 
 def reference(path: Path, revision: str | None = None) -> ModelRef:
@@ -161,10 +159,24 @@ def reference(path: Path, revision: str | None = None) -> ModelRef:
     path = _resolved(path)
     if not is_folder(path):
         raise RegistryError(f"{utf8(str(path))}: no such folder; pass a folder with weights, or hf:org/name")
+    if utf8(str(path)) != str(path):
+        raise RegistryError(f"{utf8(str(path))}: the name is no UTF-8; rename it")
     digest = content_digest(path)
     if revision is not None and digest != revision:
         raise RegistryError(f"{path}: is no longer {revision}, but {digest}; resolve it again")
     return ModelRef("dir", str(path), digest)
+
+
+def _by_last_part(found: Iterable[Found]) -> dict[str, list[Path]]:
+    seen: dict[str, list[Path]] = {}
+    for each in found:
+        seen.setdefault(each.path.name, []).append(each.path)
+    return seen
+
+
+def _lack(path: Path) -> str | None:
+    missing = what_is_missing(path)
+    return f"incomplete: {missing}" if missing else None
 
 
 def _resolved(path: Path) -> Path:

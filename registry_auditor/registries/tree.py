@@ -50,7 +50,9 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
             yield from _looked_at(place, placed[place])
         elif (why := why_unread(names)) and read.isdisjoint(place.parents):
             yield from _looked_at(place, placed[place], f"holds no weights that are read: {why}")
-        yield from (Found(place / name, problem=why) for name in names if (why := _linked(place / name, root)))
+        for path in (place / name for name in names):
+            if why := _linked(path, root):
+                yield Found(path, _ctime_ns(path), placed[place], why)
         if not nested and place != root:
             folders.clear()
     yield from map(_denied, denied)
@@ -58,7 +60,10 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
 
 def is_model(path: Path) -> bool:
     """Whether `path` is a folder with weights that are read."""
-    return is_folder(path) and any(read_as_weights(entry.name) for entry in path.iterdir())
+    try:
+        return any(read_as_weights(entry.name) for entry in path.iterdir())
+    except (OSError, ValueError):
+        return False
 
 
 def is_folder(path: Path) -> bool:
@@ -74,7 +79,7 @@ def _looked_at(path: Path, placed_ns: int, problem: str | None = None) -> Iterat
         yield Found(path, look(path).changed_ns, placed_ns, problem)
     except RegistryError as error:
         if path.exists():  # else it was removed meanwhile
-            yield Found(path, placed_ns=placed_ns, problem=str(error))
+            yield Found(path, _ctime_ns(path), placed_ns, str(error))
 
 
 def _placed_ns(path: Path, placed: dict[Path, int]) -> int:
@@ -88,14 +93,18 @@ def _placed_ns(path: Path, placed: dict[Path, int]) -> int:
 
 
 def _linked(path: Path, root: Path) -> str | None:
-    try:
-        if path.is_symlink() and is_model(path) and not path.resolve().is_relative_to(root):
-            return f"is a link, which is not followed; watch dir:{path.resolve()} as well"
-    except OSError:  # leads to where nobody may look
-        pass
-    return None
+    if not path.is_symlink() or not is_model(path) or path.resolve().is_relative_to(root):
+        return None
+    return f"is a link, which is not followed; watch dir:{path.resolve()} as well"
 
 
 def _denied(error: OSError) -> Found:
     path = Path(error.filename)
-    return Found(path, problem=str(unreadable(path, error)))
+    return Found(path, _ctime_ns(path), problem=str(unreadable(path, error)))
+
+
+def _ctime_ns(path: Path) -> int:
+    try:
+        return path.lstat().st_ctime_ns
+    except OSError:
+        return 0

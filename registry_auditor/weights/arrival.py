@@ -24,12 +24,13 @@ def final_name(name: str) -> str:
 def what_is_missing(folder: Path) -> str | None:
     """Why the upload of `folder` cannot be complete; None if nothing speaks against it. Reads headers only.
 
-    What waiting does not mend, such as a hostile index, does not count: opening the folder tells it.
+    What waiting does not mend, such as a hostile index or a file that may not be read, does not count: whoever opens
+    the folder is told.
     """
-    partial = next((path.name for path in sorted(folder.iterdir()) if final_name(path.name) != path.name), None)
-    if partial is not None:
-        return f"{printable(partial)} is still there; remove it if nobody is writing it"
     try:
+        partial = next((path.name for path in sorted(folder.iterdir()) if final_name(path.name) != path.name), None)
+        if partial is not None:
+            return f"{printable(partial)} is still there; remove it if nobody is writing it"
         for name in _DESCRIBED:
             read_object(folder, name)
         names = weight_files(folder)
@@ -40,7 +41,7 @@ def what_is_missing(folder: Path) -> str | None:
             _check_end(inside(folder, name))
     except Unfinished as error:
         return str(error)
-    except WeightsError:
+    except (WeightsError, OSError):
         return None
     return None
 
