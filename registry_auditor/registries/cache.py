@@ -67,14 +67,26 @@ class Cache:
 
         return self._entry(key, fill)
 
-    def _entry(self, key: str, fetch: Callable[[Path], None]) -> Path:
+    def known(self, key: str) -> Path | None:
+        """What is there under `key`, None if nothing is."""
+        path = self._path(key)
+        return path if _touched(path) else None
+
+    def forget(self, key: str) -> None:
+        """Afterwards there is nothing under `key`."""
+        self._discard(self._path(key))
+
+    def _path(self, key: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
-        path = self.folder / "entries" / name[:2] / name
+        return self.folder / "entries" / name[:2] / name
+
+    def _entry(self, key: str, fetch: Callable[[Path], None]) -> Path:
+        path = self._path(key)
         if _touched(path):
             return path
         for needed in (path.parent, self._partials):
             self._make(needed)
-        lock = self._partials / f"{name}.lock"
+        lock = self._partials / f"{path.name}.lock"
         with self._said_if_full(), FileLock(lock):
             if not _touched(path):
                 self._fetch(path, fetch)
@@ -131,11 +143,14 @@ class Cache:
             if excess <= 0:
                 break
             if path != asked:
-                discarded = self._partials / f"{path.name}.{uuid.uuid4().hex}"
-                with suppress(FileNotFoundError):  # another process was faster
-                    path.rename(discarded)  # so that nobody is handed a folder that is half removed
-                    _remove(discarded)
-                    excess -= size
+                self._discard(path)
+                excess -= size
+
+    def _discard(self, path: Path) -> None:
+        discarded = self._partials / f"{path.name}.{uuid.uuid4().hex}"
+        with suppress(FileNotFoundError):  # another process was faster
+            path.rename(discarded)  # so that nobody is handed a folder that is half removed
+            _remove(discarded)
 
     def _sweep(self) -> None:
         for path in self._partials.iterdir():

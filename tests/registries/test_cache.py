@@ -44,6 +44,16 @@ def test_what_was_fetched_is_there_without_fetching_again(cache: Cache) -> None:
     assert leftovers(cache) == []
 
 
+def test_what_is_forgotten_is_fetched_again(cache: Cache) -> None:
+    assert cache.known("one") is None
+    cache.forget("one")
+    path = cache.file("one", writing(b"x"))
+    assert cache.known("one") == path
+    cache.forget("one")
+    assert cache.known("one") is None
+    assert cache.file("one", writing(b"y")).read_bytes() == b"y"
+
+
 def test_keys_are_no_paths(cache: Cache) -> None:
     for key in ("../../outside", "/etc/passwd", "a" * 5000, "", "nul\0"):
         assert cache.file(key, writing(key.encode())).is_relative_to(cache.folder)
