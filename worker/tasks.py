@@ -24,10 +24,10 @@ def dispatch_audits() -> None:
 @app.task(name="watch_registries")
 def watch_registries() -> None:
     """Look at the registries whose time has come. Run twice, it finds nothing the second time."""
-    duties.look_around(duties.store(), duties.settings())
+    duties.tend(duties.store(), duties.settings())
 
 
 @app.task(name="send_notifications")
 def send_notifications() -> None:
     """Tell the targets of finished audits. Run twice at once, each takes other notices."""
-    duties.notify(duties.store(), duties.settings())
+    duties.announce(duties.store(), duties.settings())

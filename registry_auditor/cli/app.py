@@ -22,6 +22,7 @@ from registry_auditor.cli.audit import audit
 from registry_auditor.cli.broker import broker
 from registry_auditor.cli.demo import demo
 from registry_auditor.cli.doctor import doctor
+from registry_auditor.cli.serve import serve
 from registry_auditor.cli.up import up
 from registry_auditor.cli.watch import watch
 from registry_auditor.cli.worker import worker
@@ -59,6 +60,7 @@ app.command()(audit)
 app.command()(up)
 app.command()(watch)
 app.command()(worker)
+app.command()(serve)
 app.command(hidden=True)(broker)
 app.add_typer(audits.app, name="audits", help="Past audits.")
 app.add_typer(findings.app, name="findings", help="What past audits found.")

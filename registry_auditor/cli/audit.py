@@ -15,6 +15,7 @@ from registry_auditor.errors import RegistryError
 if TYPE_CHECKING:
     from registry_auditor.config import Settings
     from registry_auditor.domain import BaseSource, ModelRef
+    from registry_auditor.registries import Cache
     from registry_auditor.report import Report
 
 
@@ -59,33 +60,35 @@ def perform(tuned: str, base: str | None, settings: Settings) -> Report:
     from registry_auditor.analysis.discover import plan, queue_of
     from registry_auditor.audit import Terms, carry_out
     from registry_auditor.domain import Job
+    from registry_auditor.registries import Cache
     from registry_auditor.report import gather
 
     steps = plan(settings.select, settings.analyzers)
     device = chosen(settings.device)
+    cache = Cache(settings.cache / "models", settings.cache_bytes)
     with options.open_store(settings) as store:
-        model, parent, source = _models(tuned, base)
+        model, parent, source = _models(tuned, base, cache)
         store.record_sighting(model, base=parent, source=source)
         job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps), queue_of(steps))
         record = store.submit(job)
         with progress() as tell:
-            record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell))
+            record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell, cache))
         return gather(store, record.id, allow_incomplete=settings.allow_incomplete)
 
 
-def _models(tuned: str, base: str | None) -> tuple[ModelRef, ModelRef | None, BaseSource | None]:
+def _models(tuned: str, base: str | None, cache: Cache) -> tuple[ModelRef, ModelRef | None, BaseSource | None]:
     """The model and its base, resolved; without --base, the base that the model names, if it can be found."""
     from registry_auditor.domain import BaseSource
     from registry_auditor.registries import claim_of, resolve, resolve_claim
 
-    model = resolve(tuned)
+    model = resolve(tuned, cache=cache)
     if base is not None:
-        return model, resolve(base), BaseSource.OPERATOR
-    claim = claim_of(model)
+        return model, resolve(base, cache=cache), BaseSource.OPERATOR
+    claim = claim_of(model, cache=cache)
     if claim is None:
         return model, None, None
     try:
-        return model, resolve_claim(model, claim), claim.source
+        return model, resolve_claim(model, claim, cache=cache), claim.source
     except RegistryError as error:
         typer.echo(f"registry-auditor: going on without a base: {error}", err=True)
         return model, None, None

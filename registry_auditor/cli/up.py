@@ -58,8 +58,7 @@ def up(
         household.start("worker", "worker", "--queue", "cpu", "--concurrency", str(concurrency))
         if _has_gpu(settings):
             household.start("gpu worker", "worker", "--queue", "gpu")
-        typer.echo(f"watching {', '.join(settings.registries) or 'what webhooks name'}; stop with Ctrl-C", err=True)
-        typer.echo(f"API on http://{host}:{port}, database {_shown(settings.db)}", err=True)
+        typer.echo(f"audits are kept in {_shown(settings.db)}; stop with Ctrl-C", err=True)
         _report(store, household)
     return 0
 
@@ -88,8 +87,9 @@ def _finished(store: Store, since: datetime) -> list[Audit]:
     """The audits that were finished after `since`, in that order, among the newest."""
     from registry_auditor.domain import AuditState
 
-    done = [audit for audit in store.audits(state=AuditState.DONE, limit=200).items if audit.finished_at]
-    return sorted((audit for audit in done if audit.finished_at > since), key=lambda audit: str(audit.finished_at))
+    done = store.audits(state=AuditState.DONE, limit=200).items
+    recent = {audit.finished_at: audit for audit in done if audit.finished_at and audit.finished_at > since}
+    return [recent[moment] for moment in sorted(recent)]
 
 
 def _line(audit: Audit) -> str:
