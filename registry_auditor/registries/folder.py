@@ -104,6 +104,8 @@ class FolderRegistry:
         own = Path(of.name) if of.registry == "dir" else None
         wanted = [part for part in claimed.replace("\\", "/").split("/") if part not in ("", ".")]
         exact = self._inside(claimed) if wanted else None
+        if exact is not None and exact == own:
+            return None
         if exact is not None and is_model(exact) and not _brought_along(exact, own):
             return reference(exact)
         ranked: dict[tuple[int, bool], list[Path]] = {}

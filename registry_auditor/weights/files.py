@@ -121,8 +121,10 @@ def _opened_remote(file: RemoteFile) -> dict[str, Raw]:
 
 
 def _names(folder: Path, remote: Remote) -> list[str]:
+    """What lies in `folder` itself, without what is hidden: a digest of the content leaves that out."""
     local = (path.name for path in folder.iterdir() if not path.is_dir())
-    return sorted({*local, *(name for name in remote if "/" not in name)})
+    names = {*local, *(name for name in remote if "/" not in name)}
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _adapter_file(folder: Path, remote: Remote) -> str | None:
@@ -139,8 +141,7 @@ def _chosen(folder: Path, remote: Remote = _NONE) -> _Choice:
         if (index := read_object(folder, index_name, max_bytes=MAX_INDEX_BYTES)) is not None:
             listed = _weight_map(folder / index_name, index)
             return _Choice(tuple(sorted(set(listed.values()))), index_name, listed)
-    # A digest of the content leaves hidden files out; what is not part of a model must not be read as its weights.
-    names = tuple(name for name in _names(folder, remote) if name.endswith(".safetensors") and not name.startswith("."))
+    names = tuple(name for name in _names(folder, remote) if name.endswith(".safetensors"))
     _check_complete(folder, names)
     return _Choice(names, names[0] if names else "", {})
 
