@@ -1,8 +1,8 @@
 """Versions of the MLflow Model Registry, and of whatever speaks its language.
 
-A revision is `VERSION.DIGEST`. The number alone is not enough: when the last version is deleted, the next one gets
-its number again. The digest is of what makes a version the one it is (name, number, time of creation, source, run);
-the registry does not stop anyone from changing the files of its run afterwards.
+A revision is `VERSION.DIGEST`. The number alone is not enough: a registered model that is made again under the name
+of a deleted one starts at 1 again. The digest is of what makes a version the one it is (name, number, time of
+creation, source, run); the registry does not stop anyone from changing the files of its run afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from registry_auditor.domain import BaseSource, ModelRef, digest_of
-from registry_auditor.errors import RegistryError, RegistryUnavailable
+from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim, claimed_base
 from registry_auditor.registries.mlflow_artifacts import (
@@ -36,13 +36,14 @@ from registry_auditor.registries.registry import Change
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.folder import printable
 
-PAGE = 1000
 OVERLAP_MS = 5 * 60 * 1000
 """A version is dated when its transaction begins, by the clock of its server: it may appear after a younger one."""
 SETTLING_MS = 60 * 60 * 1000
 """How long a version without weights is looked at again and again: they may still be on their way."""
 BASE_TAGS = ("registry_auditor.base", "base_model")
 
+_PLACES = ("runs:", "mlflow-artifacts:")
+"""Sources that say where the artifacts are; for others the server is asked, which costs two requests."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _FULL = re.compile(r"(?P<number>[0-9]{1,18})\.(?P<digest>[0-9a-f]{32})")
 _MODELS_URI = re.compile(r"models:/+(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+|latest)|@(?P<alias>[^/@:]+))?")
@@ -82,12 +83,20 @@ class MlflowRegistry:
     """The registered models of one server; a `Registry`.
 
     The server is `tracking_uri`, or what MLFLOW_REGISTRY_URI and MLFLOW_TRACKING_URI name; credentials come from the
-    environment, as the client of MLflow reads them. Raises UsageError if no server is named.
+    environment, as the client of MLflow reads them. One request lists `page` versions at most.
+    Raises UsageError if no server is named.
     """
 
-    def __init__(self, tracking_uri: str | None = None, *, cache: Cache) -> None:
+    def __init__(self, tracking_uri: str | None = None, *, cache: Cache, page: int = 1000) -> None:
         self._server = server(tracking_uri)
         self._cache = cache
+        self._page = page
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MlflowRegistry) and other._server == self._server
+
+    def __hash__(self) -> int:
+        return hash(self._server)
 
     @property
     def spec(self) -> str:
@@ -150,30 +159,40 @@ class MlflowRegistry:
         with tempfile.TemporaryDirectory() as kept:
             folder = Path(kept)
             fetch_claims(self._artifacts(version), folder)
-            return claimed_base(folder) or _logged_name(folder)
+            try:
+                return claimed_base(folder) or _logged_name(folder)
+            except WeightsError as error:
+                raise WeightsError(f"{version.title}: {str(error).replace(f'{folder}/', '')}") from error
 
     def find(self, claimed: str, *, of: ModelRef) -> ModelRef | None:
         """The version that `of` calls `claimed`: `mlflow:NAME@3`, `models:/NAME/3`, NAME@ALIAS or `org/NAME`.
 
         The last version, where none is named. A model is never its own base; an earlier version of the same model
-        is one only if it is named.
+        is one only if it is named. Raises RegistryError if a version of this registry names one, as `mlflow:` or
+        `models:`, that is not there or is itself: nobody else can have it.
         """
         name, revision = _named(claimed)
         own = (of.registry, of.name) == ("mlflow", name)
-        if not name or set(name) & {"/", ":"} or (own and revision is None):
-            return None
-        try:
-            found = self.resolve(name, revision)
-        except NotThere:
-            return None
-        return None if found == of else found
+        surely_here = of.registry == "mlflow" and claimed.startswith(("mlflow:", "models:"))
+        found = None
+        if name and not set(name) & {"/", ":"} and not (own and revision is None):
+            try:
+                found = self.resolve(name, revision)
+            except NotThere:
+                if surely_here:
+                    raise
+        if found is not None and found != of:
+            return found
+        if own and surely_here:
+            raise RegistryError(f"{printable(claimed)} is the model itself; name an earlier version: mlflow:NAME@1")
+        return None
 
     def _newest_first(self) -> Iterator[Version]:
         client, token = self._server.client(), None
         order = ["last_updated_timestamp DESC", "name ASC", "version_number DESC"]
         while True:
             with asked(f"{self.spec} cannot be listed"):
-                page = client.search_model_versions(max_results=PAGE, order_by=order, page_token=token)
+                page = client.search_model_versions(max_results=self._page, order_by=order, page_token=token)
             for each in page:
                 if each.tags.get("mlflow.prompt.is_prompt") != "true":
                     yield _version(each)
@@ -222,8 +241,10 @@ class MlflowRegistry:
         return tags
 
     def _artifacts(self, version: Version) -> Artifacts:
-        with asked(version.title):
-            uri = self._server.client().get_model_version_download_uri(version.name, str(version.number))
+        uri = version.source
+        if not uri.startswith(_PLACES):
+            with asked(version.title):
+                uri = self._server.client().get_model_version_download_uri(version.name, str(version.number))
         return artifacts_of(uri, title=version.title, home=self._server)
 
 

@@ -9,13 +9,14 @@ import atexit
 import functools
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ SMALL = {
     "OMP_NUM_THREADS": "1",
 }
 """One process without side jobs, whose webhooks may go to loopback."""
+
+REGISTERED = (
+    *("model_version_tags", "registered_model_tags", "registered_model_aliases"),
+    *("model_versions", "registered_models"),
+)
+"""Tables of what is registered, each after those that point to it."""
 
 
 @contextmanager
@@ -67,7 +74,7 @@ def start(folder: Path) -> Iterator[str]:
 def shared() -> str:
     """The URL of one server for all tests of this process, since a start takes ten seconds; it ends with them.
 
-    Others register there too: every test chooses names of its own.
+    Others register there too: choose names of your own, or begin with `emptied`.
     """
     stack = ExitStack()
     atexit.register(stack.close)
@@ -80,6 +87,21 @@ def shared_folder() -> Path:
     kept = tempfile.TemporaryDirectory(prefix="mlflow-")
     atexit.register(kept.cleanup)
     return Path(kept.name)
+
+
+def emptied() -> str:
+    """The URL of the server for all tests, in which nothing is registered."""
+    url = shared()
+    changed(*(f"DELETE FROM {table}" for table in REGISTERED))
+    return url
+
+
+def changed(*statements: str) -> None:
+    """Change the database of the server for all tests behind its back, where its interface would not do it."""
+    database = sqlite3.connect(shared_folder() / "mlflow.db", timeout=30)
+    with closing(database), database:
+        for statement in statements:
+            database.execute(statement)
 
 
 def client(url: str) -> Any:
