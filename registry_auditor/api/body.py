@@ -13,7 +13,7 @@ MAX_BYTES = 2**20
 PATIENCE_S = 10
 """For all of it: otherwise a sender that never ends could hold its memory for ever."""
 CLOSE = {"connection": "close"}
-"""The rest of the body is not read, so the connection cannot be used for another request."""
+"""Where half a body has arrived, the connection cannot be used for another request."""
 
 
 async def read(request: Request) -> bytes:
@@ -38,6 +38,8 @@ async def read(request: Request) -> bytes:
 
 
 def _too_large() -> HTTPException:
+    # The connection stays open, and the server drops what still comes: to close it on a sender that is sending
+    # resets it, and the sender would not see this answer.
     return HTTPException(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a delivery has at most {MAX_BYTES} bytes; nothing was taken", CLOSE
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a delivery has at most {MAX_BYTES} bytes; nothing was taken"
     )

@@ -57,11 +57,13 @@ class Hooks:
     def router(self) -> APIRouter:
         """The route."""
         router = APIRouter()
-        router.add_api_route("/hooks/{source}/{hook_id}", self.receive, methods=["POST"], status_code=202)
+        # Not add_api_route: what FastAPI could do for us before the signature is verified costs, and must not happen.
+        router.add_route("/hooks/{source}/{hook_id}", self.receive, methods=["POST"])
         return router
 
-    async def receive(self, source: str, hook_id: str, request: Request) -> JSONResponse:
+    async def receive(self, request: Request) -> JSONResponse:
         """Take a delivery of a registry: verify it, write down where to look, and answer."""
+        source, hook_id = request.path_params["source"], request.path_params["hook_id"]
         counted = source if source in GENUINE else "unknown"
         try:
             taken = await self._take(source, hook_id, request)

@@ -1,0 +1,81 @@
+"""The application refuses to start where it would be open, and starts without what is heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry_auditor.api.app import create_app
+from registry_auditor.config import Hook, Settings
+from registry_auditor.errors import UsageError
+
+HEAVY = ("torch", "transformers", "celery", "kombu", "huggingface_hub", "mlflow", "registry_auditor.registries")
+
+
+def test_nothing_heavy_is_imported() -> None:
+    script = f"""
+import sys
+from registry_auditor.api.app import create_app
+from registry_auditor.cli.serve import serve
+loaded = [name for name in {HEAVY} if name in sys.modules]
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def refusal(make: Callable[..., Settings], url: str, **hooks: Hook) -> str:
+    with pytest.raises(UsageError) as refused:
+        create_app(make(url, hooks=hooks))
+    return str(refused.value)
+
+
+def test_every_missing_secret_is_named(
+    settings: Callable[..., Settings], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("BLANK", "  \n")
+    message = refusal(
+        settings,
+        sqlite_url,
+        a=Hook(source="hf", secret_env=["ABSENT"]),
+        b=Hook(source="mlflow", secret_env=["MLFLOW_SECRET", "EMPTY"]),
+        c=Hook(source="standard", secret_env=["BLANK"]),
+        d=Hook(source="hf", secret_env=["HUB_SECRET"]),
+    )
+    assert all(name in message for name in ("ABSENT", "EMPTY", "BLANK"))
+    assert "MLFLOW_SECRET" not in message
+    assert "hook d" not in message
+
+
+def faults(short: str) -> dict[str, tuple[str, Hook, str]]:
+    return {
+        "too short": ("name", Hook(source="hf", secret_env=[short]), "shorter than 16"),
+        "no base64": ("name", Hook(source="standard", secret_env=[short]), "whsec_"),
+        "no secret at all": ("name", Hook(source="hf", secret_env=[]), "without a secret"),
+        "a name with a slash": ("a/b", Hook(source="hf", secret_env=["HUB_SECRET"]), "part of an address"),
+        "another registry": (
+            "name",
+            Hook(source="standard", secret_env=["STANDARD_SECRET"], registry="dir:/elsewhere"),
+            "not watched",
+        ),
+    }
+
+
+@pytest.mark.parametrize("fault", faults(""))
+def test_hooks_that_cannot_work_are_refused(
+    settings: Callable[..., Settings], sqlite_url: str, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("SHORT", "pass-word")
+    name, hook, reason = faults("SHORT")[fault]
+    message = refusal(settings, sqlite_url, **{name: hook})
+    assert reason in message
+    assert "pass-word" not in message
+
+
+def test_without_hooks_it_starts(settings: Callable[..., Settings], sqlite_url: str) -> None:
+    app: Any = create_app(settings(sqlite_url, hooks={}))
+    assert app.title == "Registry Auditor"

@@ -1,0 +1,72 @@
+"""`registry-auditor serve`, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+
+from registry_auditor.store import Store
+from tests.api.senders import MLFLOW_SECRET, from_mlflow
+
+HOOKS = json.dumps({"mlflow": {"source": "mlflow", "secret_env": "HOOK_SECRET"}})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def process(url: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "registry_auditor", "serve", "--port", str(port), "--db", url]
+    started = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_asked_to_stop_and_that_is_a_success(sqlite_url: str, asked: signal.Signals) -> None:
+    port = free_port()
+    with process(sqlite_url, port, REGISTRY_AUDITOR_HOOKS=HOOKS, HOOK_SECRET=MLFLOW_SECRET) as server:
+        assert server.stderr is not None
+        assert server.stderr.readline() == f"listening on http://127.0.0.1:{port}\n"
+        sent = from_mlflow()
+        answer = httpx2.post(f"http://127.0.0.1:{port}{sent.path}", headers=sent.headers, content=sent.body)
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
+        assert "server" not in answer.headers
+        server.send_signal(asked)
+        assert server.wait(20) == 0
+        assert server.stderr.read() == ""
+    with Store.open(sqlite_url) as store:
+        assert [delivery.target for delivery in store.pending(10)] == ["mlflow:demo model@1"]
+
+
+def test_a_port_in_use_is_said(sqlite_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with process(sqlite_url, port) as server:
+            assert server.wait(20) == 2
+            assert server.stderr is not None
+            said = server.stderr.read()
+    assert f"port {port} of 127.0.0.1 is in use" in said
+    assert "--port" in said
+
+
+def test_a_hook_without_a_secret_is_a_configuration_error(sqlite_url: str) -> None:
+    with process(sqlite_url, free_port(), REGISTRY_AUDITOR_HOOKS=HOOKS) as server:
+        assert server.wait(20) == 4
+        assert server.stderr is not None
+        assert "HOOK_SECRET" in server.stderr.read()
