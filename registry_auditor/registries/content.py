@@ -70,20 +70,21 @@ def look(folder: Path) -> Look:
     Raises RegistryError if it, or a folder in it, cannot be read.
     """
     files: dict[str, Stamp] = {}
-    changed_ns = 0
-    for place, _, names in walk(folder, on_error=_raise):
-        for path in (place, *(place / name for name in names)):
-            own, target = _statuses(path)
+    changed_ns = _ctime_ns(folder)
+    outer = len(str(folder)) + 1
+    for _, entries in walk(folder, on_error=_raise):
+        for entry in entries:
+            own, target = _statuses(entry)
             changed_ns = max([changed_ns, *(each.st_ctime_ns for each in (own, target) if each)])
             if target and stat.S_ISREG(target.st_mode):
-                files[path.relative_to(folder).as_posix()] = Stamp.of(target)
+                files[entry.path[outer:].replace(os.sep, "/")] = Stamp.of(target)
     return Look(dict(sorted(files.items(), key=lambda file: file[0].split("/"))), changed_ns)
 
 
-def walk(folder: Path, *, on_error: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """`folder` and each folder below it, with the names of its folders, which may be cut, and of all else in it.
+def walk(folder: Path, *, on_error: Callable[[OSError], None]) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """`folder` and each folder below it with what is in it, less what is hidden; folders may be removed from the list.
 
-    What is hidden is left out; a link is no folder. However deep the tree, which os.walk before Python 3.12 is not.
+    Links are not followed. However deep the tree, which os.walk before Python 3.12 is not.
     """
     waiting = [folder]
     while waiting:
@@ -91,13 +92,11 @@ def walk(folder: Path, *, on_error: Callable[[OSError], None]) -> Iterator[tuple
         try:
             with os.scandir(place) as found:
                 entries = sorted((each for each in found if each.name[0] != "."), key=lambda each: each.name)
-            folders = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
         except OSError as error:
             on_error(error)
             continue
-        within = set(folders)
-        yield place, folders, [each.name for each in entries if each.name not in within]
-        waiting.extend(place / name for name in reversed(folders))
+        yield place, entries
+        waiting.extend(Path(each.path) for each in reversed(entries) if each.is_dir(follow_symlinks=False))
 
 
 def content_digest(folder: Path) -> str:
@@ -106,11 +105,15 @@ def content_digest(folder: Path) -> str:
     Raises RegistryUnavailable if they change meanwhile, RegistryError if one cannot be read.
     """
     files = look(folder).files
-    with ThreadPoolExecutor(THREADS) as pool:
-        digests = list(pool.map(lambda name: _file_digest(folder / name, files[name]), files))
-    if look(folder).files != files:
-        raise _changing(folder)
-    return f"sha256:{digest_of([[utf8(name), digest] for name, digest in zip(files, digests, strict=True)])}"
+    digests = {name: digest for name, stamp in files.items() if (digest := _recalled(stamp))}
+    unread = [name for name in files if name not in digests]
+    if unread:
+        with ThreadPoolExecutor(min(THREADS, len(unread))) as pool:
+            read = pool.map(lambda name: _file_digest(folder / name, files[name]), unread)
+            digests.update(zip(unread, read, strict=True))
+        if look(folder).files != files:
+            raise _changing(folder)
+    return f"sha256:{digest_of([[utf8(name), digests[name]] for name in files])}"
 
 
 @contextmanager
@@ -136,11 +139,14 @@ def check_untouched(folder: Path) -> None:
             raise RegistryError(f"{folder}: {utf8(touched)} was touched while it was read; leave it and audit again")
 
 
-def _file_digest(path: Path, stamp: Stamp) -> str:
+def _recalled(stamp: Stamp) -> str | None:
     with _known_lock:
         if stamp in _known:
             _known.move_to_end(stamp)
-            return _known[stamp]
+        return _known.get(stamp)
+
+
+def _file_digest(path: Path, stamp: Stamp) -> str:
     age_ns = time.time_ns() - stamp.ctime_ns
     if 0 <= age_ns < TICK_NS:
         time.sleep((TICK_NS - age_ns) / 1e9)
@@ -168,18 +174,25 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _statuses(path: Path) -> tuple[os.stat_result | None, os.stat_result | None]:
+def _statuses(entry: os.DirEntry[str]) -> tuple[os.stat_result | None, os.stat_result | None]:
     """Of what is there, and of where it leads if it is a link; None for what leads nowhere, or is gone by now."""
     own = target = None
     try:
-        own = target = path.lstat()
+        own = target = entry.stat(follow_symlinks=False)
         if stat.S_ISLNK(own.st_mode):
             target = None
-            target = path.stat()
+            target = entry.stat()
     except OSError as error:
         if error.errno not in _NOWHERE:
-            raise unreadable(path, error) from error
+            raise unreadable(Path(entry.path), error) from error
     return own, target
+
+
+def _ctime_ns(path: Path) -> int:
+    try:
+        return path.stat().st_ctime_ns
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def utf8(name: str) -> str:

@@ -41,20 +41,21 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
     denied: list[OSError] = []
     placed: dict[Path, int] = {}
     read: set[Path] = set()
-    for place, folders, names in walk(root, on_error=denied.append):
+    for place, entries in walk(root, on_error=denied.append):
         yield from map(_denied, denied)
         denied.clear()
+        names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
         placed[place] = _placed_ns(place, placed) if place != root else 0
         if any(read_as_weights(final_name(name)) for name in names):
             read.add(place)
             yield from _looked_at(place, placed[place])
         elif (why := why_unread(names)) and read.isdisjoint(place.parents):
             yield from _looked_at(place, placed[place], f"holds no weights that are read: {why}")
-        for path in (place / name for name in names):
+        for path in (Path(entry.path) for entry in entries if entry.is_symlink()):
             if why := _linked(path, root):
                 yield Found(path, _ctime_ns(path), placed[place], why)
         if not nested and place != root:
-            folders.clear()
+            entries.clear()
     yield from map(_denied, denied)
 
 
@@ -93,7 +94,7 @@ def _placed_ns(path: Path, placed: dict[Path, int]) -> int:
 
 
 def _linked(path: Path, root: Path) -> str | None:
-    if not path.is_symlink() or not is_model(path) or path.resolve().is_relative_to(root):
+    if not is_model(path) or path.resolve().is_relative_to(root):
         return None
     return f"is a link, which is not followed; watch dir:{path.resolve()} as well"
 
