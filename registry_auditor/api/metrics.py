@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from registry_auditor.api.hooks import Hooks
 from registry_auditor.api.standing import Standing, age_s, without_secrets
-from registry_auditor.store import Backlog, RunTotal, SchemaState, Watched
+from registry_auditor.store import Backlog, NoticeState, RunTotal, SchemaState, Watched
 
 
 def router(standing: Callable[[], Standing | None], hooks: Hooks) -> APIRouter:
@@ -53,6 +53,7 @@ class _Figures(Collector):
             yield from _queues(now.backlog)
             yield _analyzers(now.totals)
             yield from _registries(now.watched)
+            yield _notices(now.notices)
 
 
 def _gauge(name: str, help_text: str, labels: list[str] | None = None, value: float | None = None) -> GaugeMetricFamily:
@@ -107,3 +108,10 @@ def _registries(watched: tuple[Watched, ...]) -> Iterator[Metric]:
         failing.add_metric([name], each.problem is not None)
     yield polled
     yield failing
+
+
+def _notices(notices: Mapping[NoticeState, int]) -> Metric:
+    family = _gauge("notices", "Announcements of finished audits.", ["state"])
+    for state, count in notices.items():
+        family.add_metric([state], count)
+    return family

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from registry_auditor.errors import StoreError
-from registry_auditor.store import Backlog, RunTotal, Schema, SchemaState, Store, Watched, check
+from registry_auditor.store import Backlog, NoticeState, RunTotal, Schema, SchemaState, Store, Watched, check
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ class Standing:
     backlog: tuple[Backlog, ...] = ()
     totals: tuple[RunTotal, ...] = ()
     watched: tuple[Watched, ...] = ()
+    notices: Mapping[NoticeState, int] = field(default_factory=dict)
 
 
 def reader(store: Store, db: str) -> Callable[[], Standing | None]:
@@ -32,7 +33,13 @@ def reader(store: Store, db: str) -> Callable[[], Standing | None]:
             schema = check(db)
             if schema.state is not SchemaState.CURRENT:
                 return Standing(schema)
-            return Standing(schema, tuple(store.backlog()), tuple(store.run_totals()), tuple(store.watched_all()))
+            return Standing(
+                schema=schema,
+                backlog=tuple(store.backlog()),
+                totals=tuple(store.run_totals()),
+                watched=tuple(store.watched_all()),
+                notices=store.notice_totals(),
+            )
         except StoreError as error:
             logger.error("%s", error)
             return None

@@ -249,6 +249,10 @@ class Store:
         """How often each version of each analyzer ended how, and how long that took together."""
         return self._read(totals.run_totals)
 
+    def notice_totals(self) -> dict[NoticeState, int]:
+        """How many notices there are in every state."""
+        return self._read(totals.notice_totals)
+
     def audit(self, id_or_prefix: str) -> Audit:
         """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
         return self._read(read.audit, id_or_prefix)

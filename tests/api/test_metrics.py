@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from registry_auditor.domain import Coverage, Job, ModelRef, Run, RunStatus, StepKey, SubjectKey
+from registry_auditor.domain import Coverage, Job, ModelRef, Run, RunStatus, StepKey, SubjectKey, Verdict
 from registry_auditor.store import Watched
 from tests.api.conftest import Service
 from tests.api.senders import OTHER_SECRET, from_hub, from_mlflow, push
@@ -49,6 +49,10 @@ def busy(service: Service) -> Service:
             coverage=Coverage(1),
         )
         store.save(ids[0], run)
+    done = store.ensure(Job(ModelRef("hf", "org/third", "3f2a")))[0].id
+    store.finish(done, Verdict.PASS, "nothing found", notify=("ops", "chat"))
+    (first, _) = store.due_notices(limit=2, lease_s=60)
+    store.notice_sent(first.id)
     store.save_watched(Watched("dir:/models", problem="it is gone"))
     return service
 
@@ -63,6 +67,9 @@ def test_the_queue_and_the_analyzers_are_told(busy: Service) -> None:
     assert value(samples, "analyzer_seconds_sum", analyzer="svd-diff", status="ok") == 3.5
     assert value(samples, "analyzer_seconds_count", analyzer="svd-diff", status="failed") == 1
     assert value(samples, "registry_failing", registry="dir:/models") == 1
+    assert value(samples, "notices", state="sent") == 1
+    assert value(samples, "notices", state="waiting") == 1
+    assert value(samples, "notices", state="given_up") == 0
     assert value(samples, "database_up") == 1
     assert value(samples, "build_info", version=version("registry-auditor")) == 1
 
