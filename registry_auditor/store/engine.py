@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -152,6 +152,15 @@ def now(session: Session) -> datetime:
     if session.get_bind().dialect.name == "sqlite":
         return datetime.now(UTC)
     return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
+
+
+def read_in_order(session: Session) -> None:
+    """From now on in this transaction, a sorted list that an index holds is read from it and no further than needed.
+
+    PostgreSQL, when it has not noticed yet that a table has grown, would rather fetch all of it and sort.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL enable_bitmapscan = off"))
 
 
 def insert(session: Session, table: type[DeclarativeBase]) -> Any:

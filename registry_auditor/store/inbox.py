@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import digest_of
-from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.engine import changed, insert, now, read_in_order
 from registry_auditor.store.messages import DeliveryRow
 from registry_auditor.store.records import Delivery
 
@@ -37,6 +37,7 @@ def _indexed(key: str) -> str:
 
 def pending(session: Session, limit: int) -> list[Delivery]:
     """Deliveries that nobody has settled, oldest first."""
+    read_in_order(session)
     oldest = (DeliveryRow.received_at, DeliveryRow.id)
     unsettled = select(DeliveryRow).where(DeliveryRow.settled_at.is_(None)).order_by(*oldest).limit(limit)
     return [Delivery(row.hook, row.key, row.target, row.received_at, row.id) for row in session.scalars(unsettled)]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, TextClause, select, update
 from sqlalchemy.orm import Session
 
-from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.engine import changed, insert, now, read_in_order
 from registry_auditor.store.ids import span, uuid7
 from registry_auditor.store.messages import UNDELIVERED, NoticeRow
 from registry_auditor.store.read import page
@@ -44,6 +44,7 @@ def due(session: Session, *, limit: int, lease_s: float) -> list[Notice]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    read_in_order(session)
     taken = session.scalars(free).all()
     for row in taken:
         row.due_at, row.attempts = time + timedelta(seconds=lease_s), row.attempts + 1

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import Audit, AuditState, Job, Queue, SubjectKey, Verdict
 from registry_auditor.errors import NotFound
 from registry_auditor.store import outbox, read, rows
-from registry_auditor.store.engine import changed, insert, now
+from registry_auditor.store.engine import changed, insert, now, read_in_order
 from registry_auditor.store.sightings import register
 from registry_auditor.store.tables import UNFINISHED, UNSENT, AuditRow, ModelRow
 
@@ -55,6 +55,7 @@ def waiting(session: Session, queue: Queue, *, limit: int, unsent: bool) -> list
     statement = select(AuditRow.id).where(
         AuditRow.queue == queue, UNSENT if unsent else UNFINISHED, AuditRow.due_at <= now(session)
     )
+    read_in_order(session)
     return list(session.scalars(statement.order_by(AuditRow.due_at, AuditRow.id).limit(limit)))
 
 

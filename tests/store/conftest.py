@@ -138,7 +138,8 @@ def counted() -> Callable[..., list[str]]:
         statements: list[str] = []
 
         def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            statements.append(statement)
+            if not statement.startswith("BEGIN"):
+                statements.append(statement)
 
         sa.event.listen(store._engine, "before_cursor_execute", note)
         work()
