@@ -119,6 +119,7 @@ class Settings(BaseSettings):
         60, ge=1, description="Seconds after which the audit of a silent worker is given to another."
     )
     max_claims: int = Field(3, ge=1, description="How often an audit is taken up before it is given up.")
+    grace_s: float = Field(30, ge=0, description="Seconds that audits at work may take to finish when a worker stops.")
     child_memory_mib: int | None = Field(
         None, gt=0, description="A worker process that has grown past it is replaced after its audit.", examples=[8192]
     )

@@ -19,7 +19,6 @@ from registry_auditor import logs
 from registry_auditor.config import Settings, load
 from registry_auditor.domain import Queue
 from registry_auditor.errors import DeadlineExceeded
-from registry_auditor.worker.limits import GRACE_S
 
 CONTROL = "control"
 """The queue of what takes moments and must not wait behind an audit."""
@@ -51,7 +50,7 @@ def configured(settings: Settings) -> dict[str, Any]:
         "task_default_queue": CONTROL,
         "worker_prefetch_multiplier": 1,
         "worker_max_memory_per_child": settings.child_memory_mib and settings.child_memory_mib * 1024,
-        "worker_soft_shutdown_timeout": GRACE_S,
+        "worker_soft_shutdown_timeout": settings.grace_s,
         "worker_hijack_root_logger": False,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

@@ -14,8 +14,8 @@ import typer
 
 from registry_auditor.errors import AuditorError
 
-STOP_S = 45.0
-"""Longer than a worker lets its audits finish."""
+CLOSING_S = 15.0
+"""For what children do after their audits: closing connections, ending their own children."""
 RESTARTS = 5
 RESTARTED_WITHIN_S = 60.0
 PR_SET_PDEATHSIG = 1
@@ -32,8 +32,9 @@ class _Child:
 class Household:
     """Processes of our own command. One that ends is started again; leaving the context ends them all."""
 
-    def __init__(self) -> None:
-        """Nobody yet."""
+    def __init__(self, *, grace_s: float) -> None:
+        """Nobody yet; `grace_s` is what workers let their audits take to finish."""
+        self._grace_s = grace_s
         self._children: list[_Child] = []
 
     def __enter__(self) -> Self:
@@ -66,7 +67,7 @@ class Household:
         for child in self._children:
             if child.process.poll() is None:
                 child.process.terminate()
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + self._grace_s + CLOSING_S
         for child in self._children:
             try:
                 child.process.wait(max(0.0, deadline - time.monotonic()))

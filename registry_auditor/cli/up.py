@@ -48,7 +48,7 @@ def up(
         store = stack.enter_context(options.open_store(settings))
         spare_the_cores(concurrency)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-auditor-"))
-        household = stack.enter_context(Household())
+        household = stack.enter_context(Household(grace_s=settings.grace_s))
         if broker is None:
             household.start("broker", "broker", "--socket", f"{folder}/broker.sock")
         export(broker=broker or f"redis+socket://{folder}/broker.sock")
@@ -80,7 +80,7 @@ def _report(store: Store, household: Household) -> None:
         except StoreError as error:
             typer.echo(f"registry-auditor: {error}", err=True)
         time.sleep(LOOK_EVERY_S)
-    typer.echo("stopping; audits at work may finish for 30 s", err=True)
+    typer.echo("stopping; audits at work may finish, or go back to the queue", err=True)
 
 
 def _finished(store: Store, since: datetime) -> list[Audit]:

@@ -35,7 +35,7 @@ def worker(
     timeout: options.Timeout = None,
     log_format: options.LogAs = LogFormat.TEXT,
 ) -> int:
-    """Carry out audits as they are queued, until stopped; a stop lets them finish for 30 s or gives them back.
+    """Carry out audits as they are queued; told to stop, let them finish for a while (`grace_s`) or give them back.
 
     The queues: cpu and gpu hold audits, control what takes moments (watching, dispatching, notifying). A GPU worker
     takes one audit at a time, from the gpu queue alone.
