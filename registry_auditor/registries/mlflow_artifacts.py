@@ -73,7 +73,7 @@ def artifacts_of(uri: str, *, title: str, home: Server) -> Artifacts:
         if uri.startswith("runs:"):
             uri = RunsArtifactRepository.get_underlying_uri(uri, home.tracking_uri)
         _check_place(uri, title, home)
-        repository = get_artifact_repository(uri, tracking_uri=home.tracking_uri, registry_uri=home.registry_uri)
+        repository = get_artifact_repository(uri, tracking_uri=home.tracking_uri)
         sizes: dict[str, int | None] = {}
         for path, size in _listed(repository, title):
             sizes[path] = size

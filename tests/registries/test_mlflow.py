@@ -18,7 +18,7 @@ from registry_auditor.errors import RegistryError, RegistryUnavailable, UsageErr
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim
 from registry_auditor.registries.mlflow import OVERLAP_MS, MlflowRegistry
-from tests.planted import WEIGHTS, unit, weight
+from tests.planted import WEIGHTS, add_rank_one, unit, weight
 from tests.registries import mlflow_server
 from tests.registries.mlflow_between import between
 
@@ -332,3 +332,18 @@ def test_without_the_name_of_a_server_nothing_is_made_up(tmp_path: Path, monkeyp
         MlflowRegistry(cache=Cache(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000/")
     assert MlflowRegistry(cache=Cache(tmp_path)).spec == "mlflow:http://127.0.0.1:5000"
+
+
+def test_a_version_is_audited_against_the_base_that_its_tag_names(
+    url: str, unique: str, base: Path, tuned_by: Callable[..., Path], cli: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    tuned = tuned_by(lambda tensors: add_rank_one(tensors[weight(1, "mlp.down_proj")], seed=1))
+    mlflow_server.register(url, f"{unique} base", base)
+    mlflow_server.register(url, unique, tuned, base=f"mlflow:{unique} base@1")
+    report = cli("audit", f"mlflow:{unique}@1", "--format", "json").json
+    assert report["audit"]["model"]["ref"].startswith(f"mlflow:{unique}@1.")
+    assert report["audit"]["base"]["ref"].startswith(f"mlflow:{unique} base@1.")
+    assert report["audit"]["base"]["source"] == "card"
+    assert report["banks"][0]["directions"] == 1
