@@ -25,9 +25,10 @@ class Change:
 
 
 class Registry(Protocol):
-    """One place where models come from. Every method raises RegistryError with cause and remedy,
+    """One place where models come from.
 
-    RegistryUnavailable where the same call may succeed later.
+    Every method raises RegistryError with cause and remedy, and RegistryUnavailable where the same call may succeed
+    later. What it promises beyond its types is a suite of tests that every kind of registry passes.
     """
 
     @property
@@ -37,23 +38,29 @@ class Registry(Protocol):
     def changes(self, since: str | None = None) -> Iterator[Change]:
         """Every model with a revision newer than the cursor `since` (all if None), oldest first.
 
-        May repeat what was shown before, and never leaves out anything.
+        May repeat what was shown before. What cannot be audited is shown with its problem; what can be later is shown
+        again when it can. Only a look without a cursor is sure to find what became readable or visible without
+        changing itself.
         """
 
     def resolve(self, name: str, revision: str | None = None) -> ModelRef:
         """The immutable revision that `name` and `revision` (a branch, tag, version, alias) mean now.
 
-        Raises RegistryError if there is none, or if it holds no weights.
+        A revision that was resolved before means itself as long as it is there. Raises RegistryError if there is none,
+        or if it holds no weights.
         """
 
     def open(self, ref: ModelRef) -> AbstractContextManager[Snapshot]:
         """The weights of a resolved `ref`; headers now, numbers when asked for.
 
-        Raises WeightsError if they are broken or hostile.
+        Raises RegistryError if it is no longer there as it was, WeightsError if it is broken or hostile.
         """
 
     def verify(self, ref: ModelRef) -> None:
-        """Raise RegistryError if what lies there is no longer the content that `ref` was resolved to."""
+        """Raise RegistryError if what lies there is not the content that `ref` was resolved to, or was not meanwhile.
+
+        Cheap enough to be called before every result is kept.
+        """
 
     def claim(self, ref: ModelRef) -> Claim | None:
         """The base that `ref` says it has, by the name it gives it, without reading weights."""

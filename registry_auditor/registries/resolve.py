@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -90,7 +91,9 @@ def claim_of(ref: ModelRef, *, cache: Cache | None = None) -> Claim | None:
 def resolve_claim(
     model: ModelRef, claim: Claim, *, cache: Cache | None = None, among: Sequence[Registry] = ()
 ) -> ModelRef:
-    """The base that `model` claims: of its own registry, of those in `among`, the folder of that path, or of the Hub.
+    """The base that `model` claims: the folder of that path, of its own registry, of those in `among`, or of the Hub.
+
+    What an adapter says it was trained on is taken at the revision that it names, if that is a model of the Hub.
 
     Raises RegistryError if it is nowhere to be found, several could be meant, or it is the model itself; the message
     says to pass --base.
@@ -109,14 +112,15 @@ def resolve_claim(
 
 
 def _claimed(model: ModelRef, claim: Claim, cache: Cache, among: Sequence[Registry]) -> ModelRef:
+    path = Path(claim.name)
+    # Of a model that came from elsewhere, a path is one of the machine that it was trained on.
+    if model.registry == "dir" and path.is_absolute() and is_folder(path) and not _holds(path.resolve(), model):
+        return reference(path)
     hub = _hub("", cache)
     for registry in _in_order(model, cache, among):
         found = registry.find(claim.name, of=model)
         if found is not None:
             return hub.resolve(found.name, claim.revision) if found.registry == "hf" and claim.revision else found
-    path = Path(claim.name)
-    if path.is_absolute() and is_folder(path) and not _holds(path.resolve(), model):
-        return reference(path)
     return hub.resolve(claim.name, claim.revision)
 
 
@@ -129,7 +133,7 @@ def _in_order(model: ModelRef, cache: Cache, among: Sequence[Registry]) -> list[
 
 
 def _holds(path: Path, model: ModelRef) -> bool:
-    return model.registry == "dir" and Path(model.name) in (path, *path.parents)
+    return Path(model.name) in (path, *path.parents)
 
 
 def _hub(selector: str, cache: Cache) -> Registry:
@@ -139,14 +143,11 @@ def _hub(selector: str, cache: Cache) -> Registry:
 
 
 def _mlflow(tracking_uri: str, cache: Cache) -> Registry:
-    try:
-        from registry_auditor.registries.mlflow import MlflowRegistry
+    if find_spec("mlflow") is None:
+        raise UsageError("models of MLflow need its client; pip install 'registry-auditor[mlflow]'")
+    from registry_auditor.registries.mlflow import MlflowRegistry
 
-        return MlflowRegistry(tracking_uri or None, cache=cache)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mlflow":
-            raise
-        raise UsageError("mlflow: needs its client; pip install 'registry-auditor[mlflow]'") from error
+    return MlflowRegistry(tracking_uri or None, cache=cache)
 
 
 REMOTE: Mapping[str, Callable[[str, Cache], Registry]] = {"hf": _hub, "mlflow": _mlflow}
