@@ -15,7 +15,7 @@ HUB_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za
 HUB_REVISION = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}"
 TARGETS = {
     "hf": rf"{HUB_NAME}(?:@{HUB_REVISION})?",
-    "mlflow": r"[^/:]{1,300}",  # what MLflow allows in a name; the last @ begins a version or an alias
+    "mlflow": r"(?![@ ])[^/:]{1,300}",  # what MLflow allows in a name; the last @ begins a version or alias
     "dir": r"/.{0,4095}",
 }
 """For every registry, how a model of it is written."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
 
+import httpx2
 import pytest
 
 from registry_auditor.api.app import create_app
 from registry_auditor.config import Hook, Settings
 from registry_auditor.errors import UsageError
+from tests.api.conftest import serving
+from tests.api.senders import from_hub
 
 HEAVY = ("torch", "transformers", "celery", "kombu", "huggingface_hub", "mlflow", "registry_auditor.registries")
 
@@ -76,6 +78,9 @@ def test_hooks_that_cannot_work_are_refused(
     assert "pass-word" not in message
 
 
-def test_without_hooks_it_starts(settings: Callable[..., Settings], sqlite_url: str) -> None:
-    app: Any = create_app(settings(sqlite_url, hooks={}))
-    assert app.title == "Registry Auditor"
+def test_without_hooks_it_starts_on_the_store_of_the_settings(
+    settings: Callable[..., Settings], sqlite_url: str
+) -> None:
+    with serving(create_app(settings(sqlite_url, hooks={}))) as port:
+        assert httpx2.get(f"http://127.0.0.1:{port}/health").json()["status"] == "ok"
+        assert httpx2.post(f"http://127.0.0.1:{port}{from_hub().path}").status_code == 401

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -47,6 +48,8 @@ def test_it_serves_until_it_is_asked_to_stop_and_that_is_a_success(sqlite_url: s
         answer = httpx2.post(f"http://127.0.0.1:{port}{sent.path}", headers=sent.headers, content=sent.body)
         assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
         assert "server" not in answer.headers
+        memory = Path(f"/proc/{server.pid}/maps")
+        assert not memory.exists() or "torch" not in memory.read_text()
         server.send_signal(asked)
         assert server.wait(20) == 0
         assert server.stderr.read() == ""
