@@ -19,7 +19,6 @@ WAITS_S = (0.2, 1.0, 3.0)
 """Before another attempt. A longer outage is the business of whoever asked, who can do something else meanwhile."""
 TIMEOUT_S = 20.0
 """Without a byte."""
-_CHUNK_BYTES = 2**20
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -112,7 +111,7 @@ def _check(address: Address, response: httpx2.Response, start: int, stop: int, *
 
 def _receive(address: Address, response: httpx2.Response, file: BinaryIO, wanted: int) -> None:
     received = 0
-    for chunk in response.iter_raw(_CHUNK_BYTES):
+    for chunk in response.iter_raw():  # in chunks of a size, it would lose the last one of a broken transfer
         received += len(chunk)
         if received > wanted:
             raise RegistryError(f"{address}: more bytes arrive than were asked for; check HF_ENDPOINT and proxies")

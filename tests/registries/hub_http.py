@@ -49,6 +49,8 @@ class Asked:
     target: str
     token: str | None
     range: str | None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -109,7 +111,9 @@ def serve(answer: Callable[[Asked], Answer], count: Callable[[int, int], None], 
         def do_GET(self) -> None:
             token = self.headers.get("Authorization")
             token = token.removeprefix("Bearer ") if token else None
-            given = answer(Asked(host, self.command, self.path, token, self.headers.get("Range")))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = dict(self.headers.items())
+            given = answer(Asked(host, self.command, self.path, token, self.headers.get("Range"), headers, body))
             time.sleep(given.pause_s)
             self.send_response(given.status)
             for name, value in {"Content-Type": "application/json", **given.headers}.items():
@@ -119,7 +123,7 @@ def serve(answer: Callable[[Asked], Answer], count: Callable[[int, int], None], 
             if self.command != "HEAD":
                 self._send(given)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
         def _send(self, given: Answer) -> None:
             left = given.length if given.truncate is None else min(given.truncate, given.length)

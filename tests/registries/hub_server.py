@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -21,48 +20,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 from huggingface_hub import constants
 
 from tests.registries.hub_http import Answer, Asked, serve
-
-STORED = (".safetensors", ".bin", ".gguf", ".pt", ".model")
-"""Kept with Git LFS, which is where redirects lead to."""
-STORED_BYTES = 2**20
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a commit."""
-
-    content: Path
-    size: int
-    sha256: str
-    blob: str
-    stored: bool
-
-    @property
-    def etag(self) -> str:
-        """As the Hub names the content."""
-        return self.sha256 if self.stored else self.blob
-
-
-@dataclass
-class Repo:
-    """A model: its commits, and who may see it."""
-
-    name: str
-    commits: dict[str, dict[str, File]] = field(default_factory=dict)
-    head: str = ""
-    refs: dict[str, str] = field(default_factory=dict)
-    modified: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    gated: str | bool = False
-    admitted: frozenset[str] = frozenset()
-    private: bool = False
-    disabled: bool = False
+from tests.registries.hub_repos import Repo, kept
 
 
 @dataclass(frozen=True)
@@ -108,7 +72,7 @@ class HubServer:
         """Commit what `folder` holds as the new state of `name`; the commit. Webhooks are sent afterwards."""
         repo = self.repos.setdefault(name, Repo(name))
         files = {
-            path.relative_to(folder).as_posix(): self._kept(path)
+            path.relative_to(folder).as_posix(): kept(path, self.store)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
@@ -161,6 +125,10 @@ class HubServer:
         """Every request to a path that matches `where` goes wrong."""
         self._faults.append((where, itertools.repeat(fault)))
 
+    def answer_of(self, target: str) -> Answer:
+        """What a request without parameters and token is told."""
+        return self._right(Asked("hub", "GET", target, None, None))
+
     def heal(self) -> None:
         """No more faults."""
         self._faults.clear()
@@ -169,17 +137,6 @@ class HubServer:
         """Count requests and bytes from here on."""
         self.requests.clear()
         self.bytes_sent = self.n_connections = 0
-
-    def _kept(self, path: Path) -> File:
-        content = path.read_bytes() if path.stat().st_size < STORED_BYTES else b""
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        blob = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False).hexdigest()
-        if not (self.store / sha256).exists():
-            shutil.copyfile(path, self.store / sha256)
-        stored = path.suffix in STORED or size >= STORED_BYTES
-        return File(self.store / sha256, size, sha256, blob, stored)
 
     def _count(self, n_bytes: int, n_connections: int) -> None:
         with self._lock:
@@ -219,18 +176,18 @@ class HubServer:
             for repo in self.repos.values()
             if repo.name.startswith(f"{author}/" if author else "")
             and not repo.private
-            and all(tag in self._tags(repo) for tag in query.get("filter", []))
+            and all(tag in repo.tags for tag in query.get("filter", []))
         ]
         assert query.get("sort") == ["lastModified"], "the other orders are not known here"
         chosen.sort(key=lambda repo: repo.modified, reverse=True)
         start, page = int(query.get("cursor", ["0"])[0]), min(self.page, int(query.get("limit", ["1000"])[0]))
-        shown = [self._facts(repo, repo.head, query.get("expand")) for repo in chosen[start : start + page]]
+        shown = [repo.facts(repo.head, query.get("expand")) for repo in chosen[start : start + page]]
         following = asked.again(cursor=str(start + page))
         more = {"Link": f'<{self.url}{following}>; rel="next"'} if start + page < len(chosen) else {}
         return Answer(200, json.dumps(shown).encode(), more)
 
     def _described(self, asked: Asked, parts: list[str]) -> Answer:
-        """`/api/models/ORG/NAME[/revision/REV | /auth-check]`."""
+        """`/api/models/ORG/NAME[/revision/REV | /tree/REV | /auth-check]`."""
         name, rest = "/".join(parts[:2]), parts[2:]
         if len(parts) == 1 or (len(parts) == 3 and parts[1] == "revision"):
             name, rest = parts[0], parts[1:]
@@ -241,38 +198,15 @@ class HubServer:
             return _error(401 if asked.token is None else 404, "RepoNotFound")
         if rest == ["auth-check"]:
             return self._locked(repo, asked) or Answer(200, b"{}")
-        commit = self._commit(repo, rest[1] if rest else "main")
+        commit = repo.commit(rest[1] if rest[1:] else "main")
         if commit is None:
             return _error(404, "RevisionNotFound")
-        facts = self._facts(repo, commit, asked.query.get("expand"))
+        if rest[:1] == ["tree"]:
+            return Answer(200, json.dumps([file.as_leaf(path) for path, file in repo.commits[commit].items()]).encode())
+        facts = repo.facts(commit, asked.query.get("expand"))
         if asked.query.get("blobs"):
-            facts["siblings"] = [_sibling(path, file) for path, file in repo.commits[commit].items()]
+            facts["siblings"] = [file.as_sibling(path) for path, file in repo.commits[commit].items()]
         return Answer(200, json.dumps(facts).encode())
-
-    def _facts(self, repo: Repo, commit: str, expand: list[str] | None) -> Json:
-        facts = {
-            "author": repo.name.partition("/")[0],
-            "sha": commit,
-            "lastModified": repo.modified.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "gated": repo.gated,
-            "disabled": repo.disabled,
-            "private": repo.private,
-            "tags": self._tags(repo),
-            "siblings": [{"rfilename": path} for path in repo.commits[commit]],
-        }
-        shown = facts if expand is None else {key: facts[key] for key in expand}
-        return {"_id": repo.name, "id": repo.name, **shown}
-
-    def _tags(self, repo: Repo) -> list[str]:
-        """The Hub derives them from the card."""
-        card = repo.commits[repo.head].get("README.md")
-        lines = card.content.read_text(encoding="utf-8").splitlines() if card else []
-        named = dict(line.split(": ", 1) for line in lines if line.startswith("base_model"))
-        if "base_model" not in named:
-            return []
-        kind = "adapter" if "adapter_config.json" in repo.commits[repo.head] else "finetune"
-        base = named["base_model"]
-        return [f"base_model:{base}", f"base_model:{named.get('base_model_relation', kind)}:{base}"]
 
     def _resolved(self, asked: Asked, name: str, revision: str, path: str) -> Answer:
         """`/ORG/NAME/resolve/REV/FILE`: the file, or where it is stored."""
@@ -283,7 +217,7 @@ class HubServer:
             return _error(401 if asked.token is None else 404, "RepoNotFound")
         if locked := self._locked(repo, asked):
             return locked
-        commit = self._commit(repo, revision)
+        commit = repo.commit(revision)
         if commit is None:
             return _error(404, "RevisionNotFound")
         file = repo.commits[commit].get(path)
@@ -309,11 +243,6 @@ class HubServer:
             return _error(401 if asked.token is None else 403, "GatedRepo")
         return None
 
-    def _commit(self, repo: Repo, revision: str) -> str | None:
-        if revision in repo.refs:
-            return repo.refs[revision]
-        return next((commit for commit in repo.commits if len(revision) > 6 and commit.startswith(revision)), None)
-
     def _tell(self, url: str, secret: str, repo: Repo, ref: str, before: str) -> None:
         body = {
             "event": {"action": "update", "scope": "repo.content"},
@@ -326,13 +255,6 @@ class HubServer:
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             response.read()
-
-
-def _sibling(path: str, file: File) -> Json:
-    told: Json = {"rfilename": path, "size": file.size, "blobId": file.blob}
-    if file.stored:
-        told["lfs"] = {"size": file.size, "sha256": file.sha256, "pointerSize": 134}
-    return told
 
 
 def _error(status: int, code: str, headers: Mapping[str, str] | None = None) -> Answer:
