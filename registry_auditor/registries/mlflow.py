@@ -34,12 +34,13 @@ from registry_auditor.registries.mlflow_artifacts import (
 from registry_auditor.registries.mlflow_client import NotThere, asked, server
 from registry_auditor.registries.registry import Change
 from registry_auditor.weights import Snapshot, open_snapshot
+from registry_auditor.weights.arrival import what_is_missing
 from registry_auditor.weights.folder import printable
 
 OVERLAP_MS = 5 * 60 * 1000
 """A version is dated when its transaction begins, by the clock of its server: it may appear after a younger one."""
 SETTLING_MS = 60 * 60 * 1000
-"""How long a version without weights is looked at again and again: they may still be on their way."""
+"""How long what a version lacks may still be on its way: nothing keeps people from registering it first."""
 BASE_TAGS = ("registry_auditor.base", "base_model")
 
 _PLACES = ("runs:", "mlflow-artifacts:")
@@ -133,11 +134,16 @@ class MlflowRegistry:
     def open(self, ref: ModelRef) -> Iterator[Snapshot]:
         """The weights of `ref`, downloaded into the cache unless they are there.
 
-        Raises RegistryError if they cannot be fetched, WeightsError if they are broken or hostile.
+        Raises RegistryError if they cannot be fetched, RegistryUnavailable if they are incomplete and not an hour
+        old, WeightsError if they are broken or hostile.
         """
 
         def fetch(folder: Path) -> None:
-            fetch_model(self._artifacts(self._version(ref.name, ref.revision)), folder)
+            version = self._version(ref.name, ref.revision)
+            fetch_model(self._artifacts(version), folder)
+            missing = what_is_missing(folder)
+            if missing and _age_ms(version) < SETTLING_MS:
+                raise RegistryUnavailable(f"{version.title}: has not arrived as a whole ({missing}); try again later")
 
         with open_snapshot(self._cache.folder_of(f"{self.spec} {ref}", fetch)) as snapshot:
             yield snapshot

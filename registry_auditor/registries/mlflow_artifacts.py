@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from registry_auditor.errors import RegistryError, RegistryUnavailable
 from registry_auditor.registries.mlflow_client import Server, asked, without_password
+from registry_auditor.weights.files import read_as_weights, why_unread
 from registry_auditor.weights.folder import MAX_CONFIG_BYTES, printable
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
-NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin", "random_states*", "rng_state*")
 DESCRIPTIONS = ("*.json", "*.txt", "*.jinja", "*.model", "README.md")
 TOKENIZER = ("*token*.json", "vocab*", "merges.txt", "chat_template*", "*.model", "*.jinja")
 CLAIMS = ("adapter_config.json", "config.json", "README.md")
@@ -116,22 +115,22 @@ def model_files(artifacts: Artifacts) -> dict[str, str]:
     Raises RegistryError if no folder, or no single one, holds weights.
     """
     folder = weights_folder(artifacts)
-    found = _in(artifacts, folder, (*WEIGHTS, *DESCRIPTIONS))
-    files = {name: path for name, path in found.items() if not _matches(name, NO_WEIGHTS)}
+    files = {name: path for name, path in _in(artifacts, folder) if read_as_weights(name) or _is(name, DESCRIPTIONS)}
     for component in COMPONENTS:
-        for name, path in _in(artifacts, posixpath.join(posixpath.dirname(folder), component), TOKENIZER).items():
-            files.setdefault(name, path)
+        for name, path in _in(artifacts, _beside(folder, component)):
+            if _is(name, TOKENIZER):
+                files.setdefault(name, path)
     return files
 
 
 def claim_files(artifacts: Artifacts) -> dict[str, str]:
     """What says which base the model has, as name -> path; never weights."""
     folder = weights_folder(artifacts)
-    found = _in(artifacts, folder, CLAIMS)
-    for root in dict.fromkeys((folder, posixpath.dirname(folder))):
-        for name, path in _in(artifacts, root, ("README.md", CARD, MANIFEST)).items():
-            found.setdefault(name, path)
-    return found
+    files = {name: path for name, path in _in(artifacts, folder) if name in (*CLAIMS, CARD, MANIFEST)}
+    for name, path in _in(artifacts, posixpath.dirname(folder)):
+        if name in ("README.md", CARD, MANIFEST):
+            files.setdefault(name, path)
+    return files
 
 
 def weights_folder(artifacts: Artifacts) -> str:
@@ -139,11 +138,11 @@ def weights_folder(artifacts: Artifacts) -> str:
 
     Raises RegistryError if there is none, or if several could be meant.
     """
-    folders = sorted({posixpath.dirname(path) for path in artifacts.sizes if _is_weights(posixpath.basename(path))})
+    names = {path: posixpath.basename(path) for path in artifacts.sizes}
+    folders = sorted({posixpath.dirname(path) for path, name in names.items() if read_as_weights(name)})
     if not folders:
-        raise RegistryError(
-            f"{artifacts.title}: holds no weights; register a folder with safetensors, as save_pretrained writes it"
-        )
+        why = why_unread(names.values()) or "register a folder with safetensors, as save_pretrained writes it"
+        raise RegistryError(f"{artifacts.title}: holds no weights that are read; {why}")
     adapters = [
         folder
         for folder in folders
@@ -166,26 +165,25 @@ def _within(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(f"{folder}/")
 
 
-def _is_weights(name: str) -> bool:
-    return _matches(name, WEIGHTS) and not _matches(name, NO_WEIGHTS)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def _is(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _in(artifacts: Artifacts, folder: str, patterns: tuple[str, ...]) -> dict[str, str]:
-    return {
-        posixpath.basename(path): path
-        for path in artifacts.sizes
-        if posixpath.dirname(path) == folder and _matches(posixpath.basename(path), patterns)
-    }
+def _in(artifacts: Artifacts, folder: str) -> Iterator[tuple[str, str]]:
+    """Name and path of the files that lie in `folder` itself."""
+    for path in artifacts.sizes:
+        if posixpath.dirname(path) == folder:
+            yield posixpath.basename(path), path
 
 
 def fetch_model(artifacts: Artifacts, folder: Path) -> None:
     """Put what an audit reads into the empty `folder`. Errors as `Artifacts.save`."""
-    for name, path in model_files(artifacts).items():
+    files = model_files(artifacts)
+    for name, path in files.items():
         artifacts.save(path, folder / name)
+    for name, _ in _in(artifacts, weights_folder(artifacts)):
+        if name not in files and why_unread([name]):
+            (folder / name).touch()  # nobody reads it: its name is all that the coverage needs to tell of it
 
 
 def fetch_claims(artifacts: Artifacts, folder: Path) -> None:

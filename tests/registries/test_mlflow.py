@@ -18,6 +18,7 @@ from registry_auditor.errors import RegistryError, RegistryUnavailable, UsageErr
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim
 from registry_auditor.registries.mlflow import OVERLAP_MS, MlflowRegistry
+from tests import planted
 from tests.planted import WEIGHTS, add_rank_one, unit, weight
 from tests.registries import mlflow_server
 from tests.registries.mlflow_between import between
@@ -136,13 +137,11 @@ def test_a_model_that_mlflow_transformers_logged_is_put_together(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text((base / name).read_text() if (base / name).exists() else "{}")
     (logged / "model" / "tokenizer.json").unlink()
-    (logged / "model" / "optimizer.bin").write_bytes(b"not wanted")
     mlflow_server.register(url, unique, logged)
     with registry.open(registry.resolve(unique)) as snapshot:
         assert snapshot.matrices
         names = {path.name for path in snapshot.path.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"} <= names
-    assert "optimizer.bin" not in names
 
 
 def test_the_adapter_is_audited_and_not_the_base_beside_it(
@@ -287,8 +286,44 @@ def test_what_holds_no_weights_is_a_problem_and_prompts_are_none(
     mlflow_server.client(url).register_prompt(f"{unique}-prompt", "Say {{ word }}")
     shown = [change for change in registry.changes() if change.model.name.startswith(unique)]
     assert [(change.model.name, "holds no weights" in (change.problem or "")) for change in shown] == [(unique, True)]
-    with pytest.raises(RegistryError, match=r"holds no weights; register a folder"):
+    with pytest.raises(RegistryError, match=r"holds no weights that are read; register a folder"):
         registry.resolve(unique)
+
+
+def test_weights_in_a_format_that_is_not_read_are_told(
+    url: str, registry: MlflowRegistry, unique: str, base: Path, tmp_path: Path
+) -> None:
+    forest = tmp_path / "forest"
+    forest.mkdir()
+    (forest / "model.pkl").write_bytes(b"a forest")
+    mlflow_server.register(url, unique, forest)
+    with pytest.raises(RegistryError, match=r"holds no weights that are read; model\.pkl is not read; convert it"):
+        registry.resolve(unique)
+    both = folder_with(tmp_path / "both", base, "", **{"model.onnx": "graph", "optimizer.bin": "state"})
+    mlflow_server.register(url, unique, both)
+    with registry.open(registry.resolve(unique)) as snapshot:
+        assert [gap.tensor for gap in snapshot.gaps] == ["model.onnx"]
+        assert (snapshot.path / "model.onnx").stat().st_size == 0
+
+
+def test_shards_that_are_still_on_their_way_are_waited_for(
+    url: str, registry: MlflowRegistry, unique: str, base: Path, tmp_path: Path
+) -> None:
+    whole = planted.save(planted.llama(), tmp_path / "whole", max_shard_size="200KB")
+    part = Path(shutil.copytree(whole, tmp_path / "part"))
+    last = sorted(part.glob("model-*.safetensors"))[-1]
+    last.unlink()
+    mlflow_server.register(url, unique, part)
+    ref = registry.resolve(unique)
+    with (
+        pytest.raises(RegistryUnavailable, match=rf"not arrived as a whole .*{last.name} is missing"),
+        registry.open(ref),
+    ):
+        pass
+    run = mlflow_server.client(url).get_model_version(unique, "1").run_id
+    mlflow_server.client(url).log_artifact(run, str(whole / last.name), "model")
+    with registry.open(ref) as snapshot:
+        assert not snapshot.gaps
 
 
 def test_a_claimed_base_is_found_by_every_way_to_name_it(
