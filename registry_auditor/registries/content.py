@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -27,6 +27,8 @@ from registry_auditor.errors import RegistryError, RegistryUnavailable
 
 THREADS = 4
 """hashlib releases the interpreter while it hashes."""
+WORTH_THREADS_BYTES = 2**24
+"""Hashed in about 10 ms; less than that takes longer with threads than without."""
 TICK_NS = 20_000_000
 """Two changes within one tick of the kernel's clock can bear the same time; it ticks every 10 ms at the slowest."""
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -108,8 +110,9 @@ def content_digest(folder: Path) -> str:
     digests = {name: digest for name, stamp in files.items() if (digest := _recalled(stamp))}
     unread = [name for name in files if name not in digests]
     if unread:
-        with ThreadPoolExecutor(min(THREADS, len(unread))) as pool:
-            read = pool.map(lambda name: _file_digest(folder / name, files[name]), unread)
+        large = sum(files[name].size for name in unread) > WORTH_THREADS_BYTES
+        with ThreadPoolExecutor(THREADS) if large else nullcontext() as pool:
+            read = (pool.map if pool else map)(lambda name: _file_digest(folder / name, files[name]), unread)
             digests.update(zip(unread, read, strict=True))
         if look(folder).files != files:
             raise _changing(folder)

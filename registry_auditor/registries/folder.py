@@ -72,6 +72,7 @@ class FolderRegistry:
         if path is None or not is_folder(path):
             raise RegistryError(f"{self.spec}: has no folder {utf8(name)}; name a folder in it")
         if not is_model(path):
+            look(path)  # says so if that is because it cannot be read
             raise RegistryError(f"{path}: holds no weights; expected model.safetensors, its shards or an adapter")
         return reference(path, revision)
 

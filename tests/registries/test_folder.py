@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,16 +139,34 @@ def test_a_tree_too_deep_to_follow_hides_nothing_else(tmp_path: Path) -> None:
         subprocess.run(["rm", "-rf", str(tmp_path / "root" / "d")], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
-    model(tmp_path / "one")
-    closed, shut = model(tmp_path / "closed"), model(tmp_path / "shut")
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which reading can be forbidden; nothing is to root, so that the test is somebody else meanwhile."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_told(unprivileged: Path) -> None:
+    model(unprivileged / "one")
+    closed, shut = model(unprivileged / "closed"), model(unprivileged / "shut")
     (closed / WEIGHTS).chmod(0)
     shut.chmod(0)
-    try:
-        problems = shown(FolderRegistry(tmp_path))
-    finally:
-        shut.chmod(0o700)
+    problems = shown(FolderRegistry(unprivileged))
+    for name in ("closed", "shut"):
+        with pytest.raises(RegistryError, match="check its permissions"):
+            FolderRegistry(unprivileged).resolve(name)
+    shut.chmod(0o700)
     assert problems.pop("one") is None
     assert set(problems) == {"closed", "shut"}
     assert all("check its permissions" in (problem or "") for problem in problems.values())
