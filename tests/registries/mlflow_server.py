@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
@@ -136,7 +137,7 @@ def create_webhook(
     url: str, target_url: str, secret: str, events: Sequence[str] = ("model_version.created", "model_version_tag.set")
 ) -> str:
     """Let the server at `url` tell `target_url` of `events`, signed with `secret`; the id of the webhook."""
-    return str(client(url).create_webhook(f"to {target_url}", target_url, list(events), secret=secret).webhook_id)
+    return str(client(url).create_webhook(f"auditor-{urlsplit(target_url).port}", target_url, list(events), secret=secret).webhook_id)
 
 
 def _free_port() -> int:
