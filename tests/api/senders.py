@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -122,8 +123,4 @@ def from_standard(
     return Sent(f"/hooks/standard/{hook}", headers, raw)
 
 
-SENDERS = {"hf": from_hub, "mlflow": from_mlflow, "standard": from_standard}
-EMPTY = {
-    "hf": push(event={"action": "create", "scope": "discussion"}),
-    "mlflow": registered(entity="registered_model"),
-}
+SENDERS: dict[str, Callable[..., Sent]] = {"hf": from_hub, "mlflow": from_mlflow, "standard": from_standard}

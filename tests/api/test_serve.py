@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import httpx2
 import pytest
 
 from registry_auditor.store import Store
-from tests.api.senders import MLFLOW_SECRET, from_mlflow
+from tests.api.senders import MLFLOW_SECRET, from_mlflow, registered
 
 HOOKS = json.dumps({"mlflow": {"source": "mlflow", "secret_env": "HOOK_SECRET"}})
 
@@ -73,3 +74,37 @@ def test_a_hook_without_a_secret_is_a_configuration_error(sqlite_url: str) -> No
         assert server.wait(20) == 4
         assert server.stderr is not None
         assert "HOOK_SECRET" in server.stderr.read()
+
+
+def test_what_was_accepted_survives_a_killed_server(sqlite_url: str) -> None:
+    port = free_port()
+    accepted: list[str] = []
+    enough = threading.Event()
+
+    def send(sender: int) -> None:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            for number in range(10_000):
+                name = f"{sender}-{number}"
+                sent = from_mlflow(registered(name), delivery=name)
+                try:
+                    answer = client.post(sent.path, headers=sent.headers, content=sent.body)
+                except httpx2.TransportError:
+                    return
+                assert answer.status_code == 202
+                accepted.append(f"mlflow:{name}@1")
+                if len(accepted) >= 100:
+                    enough.set()
+
+    with process(sqlite_url, port, REGISTRY_AUDITOR_HOOKS=HOOKS, HOOK_SECRET=MLFLOW_SECRET) as server:
+        assert server.stderr is not None
+        server.stderr.readline()
+        senders = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+        for sender in senders:
+            sender.start()
+        assert enough.wait(30)
+        server.kill()
+        for sender in senders:
+            sender.join()
+    with Store.open(sqlite_url) as store:
+        stored = {delivery.target for delivery in store.pending(100_000)}
+    assert set(accepted) <= stored
