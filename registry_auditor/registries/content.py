@@ -133,13 +133,18 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def check_untouched(folder: Path) -> None:
-    """Raise RegistryError if a file of `folder` was touched while it was held, even if it is now as it was before."""
+    """Raise RegistryUnavailable if a file of `folder` was touched while it was held, even if it is as it was before.
+
+    Nobody knows what was read meanwhile; whoever reads it again will.
+    """
     held = list(_held.get(folder, ()))
     files = look(folder).files if held else {}
     for before in held:
         touched = next((name for name in (*before, *files) if before.get(name) != files.get(name)), None)
         if touched is not None:
-            raise RegistryError(f"{folder}: {utf8(touched)} was touched while it was read; leave it and audit again")
+            raise RegistryUnavailable(
+                f"{folder}: {utf8(touched)} was touched while it was read; leave it and try again"
+            )
 
 
 def _recalled(stamp: Stamp) -> str | None:
