@@ -42,8 +42,7 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
     placed: dict[Path, int] = {}
     read: set[Path] = set()
     for place, entries in walk(root, on_error=denied.append):
-        yield from map(_denied, denied)
-        denied.clear()
+        yield from _told(denied)
         names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
         placed[place] = _placed_ns(place, placed) if place != root else 0
         if any(read_as_weights(final_name(name)) for name in names):
@@ -56,7 +55,7 @@ def models(root: Path, *, nested: bool) -> Iterator[Found]:
                 yield Found(path, _ctime_ns(path), placed[place], why)
         if not nested and place != root:
             entries.clear()
-    yield from map(_denied, denied)
+    yield from _told(denied)
 
 
 def is_model(path: Path) -> bool:
@@ -99,9 +98,13 @@ def _linked(path: Path, root: Path) -> str | None:
     return f"is a link, which is not followed; watch dir:{path.resolve()} as well"
 
 
-def _denied(error: OSError) -> Found:
-    path = Path(error.filename)
-    return Found(path, _ctime_ns(path), problem=str(unreadable(path, error)))
+def _told(denied: list[OSError]) -> Iterator[Found]:
+    """Takes them off the list; what was removed meanwhile is no news."""
+    while denied:
+        error = denied.pop()
+        path = Path(error.filename)
+        if not isinstance(error, FileNotFoundError):
+            yield Found(path, _ctime_ns(path), problem=str(unreadable(path, error)))
 
 
 def _ctime_ns(path: Path) -> int:
