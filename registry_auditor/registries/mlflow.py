@@ -1,25 +1,18 @@
-"""Versions of the MLflow Model Registry, and of whatever speaks its language.
-
-A revision is `VERSION.DIGEST`. The number alone is not enough: a registered model that is made again under the name
-of a deleted one starts at 1 again. The digest is of what makes a version the one it is (name, number, time of
-creation, source, run); the registry does not stop anyone from changing the files of its run afterwards.
-"""
+"""The registered models of an MLflow server, and of whatever speaks its language."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from registry_auditor.domain import BaseSource, ModelRef, digest_of
+from registry_auditor.domain import BaseSource, ModelRef
 from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim, claimed_base
@@ -32,6 +25,7 @@ from registry_auditor.registries.mlflow_artifacts import (
     weights_folder,
 )
 from registry_auditor.registries.mlflow_client import NotThere, asked, server
+from registry_auditor.registries.mlflow_version import Version, check_ready, version_of
 from registry_auditor.registries.registry import Change
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.arrival import what_is_missing
@@ -49,35 +43,6 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _FULL = re.compile(r"(?P<number>[0-9]{1,18})\.(?P<digest>[0-9a-f]{32})")
 _MODELS_URI = re.compile(r"models:/+(?P<name>[^/@:]+)(?:/(?P<version>[0-9]+|latest)|@(?P<alias>[^/@:]+))?")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a registered model, as its registry describes it."""
-
-    name: str
-    number: int
-    created_ms: int
-    updated_ms: int
-    source: str
-    run_id: str
-    status: str
-    tags: Mapping[str, str]
-
-    @property
-    def digest(self) -> str:
-        """32 hex digits that no other version has had or will have."""
-        return digest_of([self.name, self.number, self.created_ms, self.source, self.run_id])[:32]
-
-    @property
-    def ref(self) -> ModelRef:
-        """What it is resolved to."""
-        return ModelRef("mlflow", self.name, f"{self.number}.{self.digest}")
-
-    @property
-    def title(self) -> str:
-        """What a person calls it."""
-        return f"mlflow:{printable(self.name)}@{self.number}"
 
 
 class MlflowRegistry:
@@ -117,7 +82,7 @@ class MlflowRegistry:
         held: int | None = None
         for version in reversed(list(newest_first)):
             problem = self._problem(version)
-            if problem is not None and held is None and _age_ms(version) < SETTLING_MS:
+            if problem is not None and held is None and version.age_ms < SETTLING_MS:
                 held = version.updated_ms
             yield Change(version.ref, str(version.updated_ms if held is None else held), problem)
 
@@ -142,7 +107,7 @@ class MlflowRegistry:
             version = self._version(ref.name, ref.revision)
             fetch_model(self._artifacts(version), folder)
             missing = what_is_missing(folder)
-            if missing and _age_ms(version) < SETTLING_MS:
+            if missing and version.age_ms < SETTLING_MS:
                 raise RegistryUnavailable(f"{version.title}: has not arrived as a whole ({missing}); try again later")
 
         with open_snapshot(self._cache.folder_of(f"{self.spec} {ref}", fetch)) as snapshot:
@@ -201,14 +166,14 @@ class MlflowRegistry:
                 page = client.search_model_versions(max_results=self._page, order_by=order, page_token=token)
             for each in page:
                 if each.tags.get("mlflow.prompt.is_prompt") != "true":
-                    yield _version(each)
+                    yield version_of(each)
             token = page.token
             if not token:
                 return
 
     def _problem(self, version: Version) -> str | None:
         try:
-            _check_ready(version)
+            check_ready(version)
             weights_folder(self._artifacts(version))
         except RegistryError as error:
             return str(error)
@@ -222,13 +187,13 @@ class MlflowRegistry:
             found = self._looked_up(name, full["number"] if full else revision)
         if found is None:
             raise NotThere(f"{title}: this model has no such version or alias; check the name, or register a version")
-        version = _version(found)
+        version = version_of(found)
         if full and version.digest != full["digest"]:
             raise RegistryError(
                 f"{title}: version {version.number} was registered anew since; resolve mlflow:{printable(name)}"
                 f"@{version.number} again"
             )
-        _check_ready(version)
+        check_ready(version)
         return version
 
     def _looked_up(self, name: str, revision: str | None) -> Any:
@@ -252,30 +217,6 @@ class MlflowRegistry:
             with asked(version.title):
                 uri = self._server.client().get_model_version_download_uri(version.name, str(version.number))
         return artifacts_of(uri, title=version.title, home=self._server)
-
-
-def _version(found: Any) -> Version:
-    return Version(
-        found.name,
-        int(found.version),
-        int(found.creation_timestamp or 0),
-        int(found.last_updated_timestamp or found.creation_timestamp or 0),
-        found.source or "",
-        found.run_id or "",
-        str(found.status),
-        dict(found.tags),
-    )
-
-
-def _check_ready(version: Version) -> None:
-    if version.status == "FAILED_REGISTRATION":
-        raise RegistryError(f"{version.title}: its registration failed; register it again")
-    if version.status != "READY":
-        raise RegistryUnavailable(f"{version.title}: is not ready yet ({printable(version.status)}); try again later")
-
-
-def _age_ms(version: Version) -> float:
-    return time.time() * 1000 - version.created_ms
 
 
 def _tagged(tags: Mapping[str, str]) -> str | None:
