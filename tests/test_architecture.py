@@ -28,7 +28,7 @@ EXCEPTIONS = {
     ("migrations", "store"): "a migration environment is told the tables it compares with",
 }
 
-TORCH_FREE = ("domain", "errors", "store", "config", "notify", "report", "cli")
+TORCH_FREE = ("domain", "errors", "store", "config", "notify", "report", "api", "cli")
 """What starts fast and runs beside a web server imports torch inside functions at most."""
 
 PLUGIN_MAY = {"plugin", "methods", "numerics"}

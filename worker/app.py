@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
+import threading
 from typing import Any
 
 from celery import Celery, signals
@@ -83,16 +83,15 @@ def _configure_logs(**_: Any) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger(chatty).level))
 
 
-@signals.worker_process_init.connect
-def _obey_signals(**_: Any) -> None:
-    """In a pool process: a stop gives the audit back, and the soft time limit ends the analyzer, not the audit."""
+@signals.task_prerun.connect
+def _end_the_analyzer_when_time_is_up(**_: Any) -> None:
+    """In a pool process: the soft time limit ends the analyzer at work, and what it found is kept.
 
-    def stop(*_: object) -> None:
-        sys.exit(1)
+    Before each task: the pool's own handler, set when it starts, raises what `analysis.run` cannot tell from a bug.
+    """
 
     def time_is_up(*_: object) -> None:
         raise DeadlineExceeded("the time allowed for the audit is used up; raise --timeout")
 
-    for number in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGUSR1, time_is_up)
+    if threading.current_thread() is threading.main_thread():  # a pool of threads has no limits
+        signal.signal(signal.SIGUSR1, time_is_up)

@@ -14,6 +14,7 @@ import typer
 from registry_auditor.cli import options
 from registry_auditor.cli.environment import export, spare_the_cores
 from registry_auditor.cli.household import Household
+from registry_auditor.config import origins
 from registry_auditor.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -44,14 +45,16 @@ def up(
     settings = export(registries=registry, db=db, banks=banks, device=device, timeout_s=timeout)
     if not settings.registries and not settings.hooks:
         raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+    stopped = _when_told()
     with ExitStack() as stack:
         store = stack.enter_context(options.open_store(settings))
         spare_the_cores(concurrency)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-auditor-"))
         household = stack.enter_context(Household(grace_s=settings.grace_s))
-        if broker is None:
+        if broker is None and origins(settings)["broker"] == "default":
+            broker = f"redis+socket://{folder}/broker.sock"
             household.start("broker", "broker", "--socket", f"{folder}/broker.sock")
-        export(broker=broker or f"redis+socket://{folder}/broker.sock")
+        export(broker=broker)
         household.start("api", "serve", "--host", host, "--port", str(port))
         household.start("watcher", "watch")
         household.start("control", "worker", "--queue", "control", "--beat")
@@ -59,15 +62,20 @@ def up(
         if _has_gpu(settings):
             household.start("gpu worker", "worker", "--queue", "gpu")
         typer.echo(f"audits are kept in {_shown(settings.db)}; stop with Ctrl-C", err=True)
-        _report(store, household)
+        _report(store, household, stopped)
     return 0
 
 
-def _report(store: Store, household: Household) -> None:
-    """Print what finishes, until somebody wants to stop."""
+def _when_told() -> list[int]:
+    """Empty, until a signal says to stop."""
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: stopped.append(number))
+    return stopped
+
+
+def _report(store: Store, household: Household, stopped: list[int]) -> None:
+    """Print what finishes, until somebody wants to stop."""
     since = datetime.now(UTC)
     told: set[str] = set()
     while not stopped:

@@ -60,7 +60,7 @@ def _once(watcher: Watcher) -> int:
 
     answer_deliveries(watcher)
     sound = True
-    for registry in watcher.registries:
+    for registry in watcher.registries.values():
         queued = look(watcher, registry, full=True)
         problem = watcher.store.watched(registry.spec).problem
         typer.echo(f"{registry.spec}: {queued} audits queued" + (f"; {problem}" if problem else ""))

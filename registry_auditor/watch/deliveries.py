@@ -47,7 +47,7 @@ def answer_deliveries(watcher: Watcher) -> int:
 
 def _look_up(watcher: Watcher, target: str | None) -> int:
     """Consider the model, look at the registry, or, where nothing is named, at all of them."""
-    registries = [registry for registry in watcher.registries if target in (None, registry.spec)]
+    registries = [registry for name, registry in watcher.registries.items() if target in (None, name)]
     if registries or target is None:
         return sum(look(watcher, registry) for registry in registries)
     return int(consider(watcher, resolve(target, cache=watcher.cache), None))

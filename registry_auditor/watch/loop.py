@@ -30,7 +30,7 @@ def tend(watcher: Watcher) -> int:
 
 def watch(watcher: Watcher, stop: threading.Event) -> None:
     """Tend `watcher` until `stop` is set. A database that cannot be reached is tried again."""
-    folders = {each.root: each for each in watcher.registries if isinstance(each, FolderRegistry)}
+    folders = {each.root: each for each in watcher.registries.values() if isinstance(each, FolderRegistry)}
     stirred: dict[Path, _Stir] = {}
     for roots in _stirrings(list(folders), stop):
         now = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,7 +25,8 @@ class Watcher:
     """What is watched, and which audits follow from it."""
 
     store: Store
-    registries: tuple[Registry, ...]
+    registries: Mapping[str, Registry]
+    """By what the settings call them."""
     cache: Cache
     plan: tuple[Step, ...]
     fail_on: Severity = Severity.HIGH
@@ -38,7 +39,7 @@ class Watcher:
     def of(cls, settings: Settings, store: Store, plan: Sequence[Step]) -> Watcher:
         """The watcher that the settings describe. Raises UsageError for a registry that cannot be watched."""
         cache = Cache(settings.cache / "models", settings.cache_bytes)
-        registries = tuple(watched(spec, cache=cache, settle_s=settings.settle_s) for spec in settings.registries)
+        registries = {spec: watched(spec, cache=cache, settle_s=settings.settle_s) for spec in settings.registries}
         return cls(store, registries, cache, tuple(plan), settings.fail_on, settings.poll_s, settings.full_pass_s)
 
     @property
@@ -53,7 +54,7 @@ def look_around(watcher: Watcher) -> int:
     Called twice, or by two watchers at once, it queues nothing twice.
     """
     queued, now = 0, datetime.now(UTC)
-    for registry in watcher.registries:
+    for registry in watcher.registries.values():
         state = watcher.store.watched(registry.spec)
         full = state.full_at is None or (now - state.full_at).total_seconds() >= watcher.full_pass_s
         if full or state.polled_at is None or (now - state.polled_at).total_seconds() >= watcher.poll_s:
@@ -120,7 +121,11 @@ def _base_of(watcher: Watcher, model: ModelRef) -> tuple[ModelRef | None, BaseSo
             raise
         return None, None, str(error)
     try:
-        return resolve_claim(model, claim, cache=watcher.cache, among=watcher.registries), claim.source, None
+        return (
+            resolve_claim(model, claim, cache=watcher.cache, among=tuple(watcher.registries.values())),
+            claim.source,
+            None,
+        )
     except RegistryUnavailable:
         raise
     except (RegistryError, WeightsError) as error:
