@@ -436,12 +436,12 @@ def bytes_read() -> int:
 
 def test_a_model_that_changes_while_it_is_read_has_no_digest(tmp_path: Path) -> None:
     folder = model(tmp_path / "one")
+    (folder / "large.bin").write_bytes(bytes(2**26))  # takes longer to hash than the writer pauses
     stop = threading.Event()
 
     def write() -> None:
-        with (folder / "log.txt").open("ab", buffering=0) as log:
-            while not stop.is_set():
-                log.write(b"x")
+        while not stop.wait(0.001):
+            (folder / "large.bin").touch()
 
     writer = threading.Thread(target=write)
     writer.start()
