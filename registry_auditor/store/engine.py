@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -49,7 +51,9 @@ REMEDIES = {
 """By what SQLite calls an error, and by PostgreSQL's SQLSTATE."""
 
 CONFLICTS = ("40001", "40P01")
-"""Serialization failure and deadlock: nothing was done, and the next attempt meets nobody."""
+"""Serialization failure and deadlock: nothing was done, and a later attempt meets nobody."""
+PAUSE_S = 0.2
+"""About how long the loser of a conflict waits: one that comes back at once meets the winner before it is done."""
 
 REFUSED_CONNECTIONS = {
     "authentication failed": "check the user and the password",
@@ -139,6 +143,7 @@ def transact(engine: Engine, work: Callable[Concatenate[Session, P], T], *args: 
         except DBAPIError as error:
             if not (error.connection_invalidated or _code(error) in CONFLICTS):
                 raise
+        time.sleep(random.uniform(0.5, 1.5) * PAUSE_S)
         return _transaction(engine, work, *args, **kwargs)
 
 
