@@ -10,8 +10,9 @@ decomposed without being merged.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,8 @@ class MatrixUpdate:
     shape: tuple[int, int]
     norm: float
     """Frobenius norm of the update."""
-    base_norm: float | None
-    """Frobenius norm of the base; None for an adapter without its base."""
+    measured_base: float | Callable[[], float] | None
+    """`base_norm`, or what measures it: an adapter is decomposed without reading its base, which may lie far away."""
     rounding: float = 0.0
     """Frobenius norm of the error that storing the matrix in its dtype makes: an update this small may be a cast."""
     singular_values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -45,6 +46,11 @@ class MatrixUpdate:
     """The largest singular value that noise of this size would show."""
     directions: tuple[Direction, ...] = ()
     """Of the residual stream, strongest first, one for each singular value above the edge."""
+
+    @cached_property
+    def base_norm(self) -> float | None:
+        """Frobenius norm of the base, which is read for it if this is an adapter; None if that came without its base."""
+        return self.measured_base() if callable(self.measured_base) else self.measured_base
 
     @property
     def relative_norm(self) -> float | None:
@@ -107,8 +113,8 @@ class Decomposer:
         assert delta.factors is not None
         B, A = (factor.to(self.device) for factor in delta.factors)
         svd = factored_svd(B, A)
-        base_norm = _norm_of_base(delta) if delta.has_base else None
-        update = MatrixUpdate(delta.site, delta.shape, float(torch.linalg.vector_norm(svd.S)), base_norm)
+        measured_base = partial(_norm_of_base, delta) if delta.has_base else None
+        update = MatrixUpdate(delta.site, delta.shape, float(torch.linalg.vector_norm(svd.S)), measured_base)
         return update if update.identical else self._with_spectrum(update, svd)
 
     def _dense(self, delta: Delta) -> MatrixUpdate:
