@@ -103,12 +103,11 @@ def audit(hub: HubServer, row: Row, cache: Path) -> None:
     """The whole command, with nothing of the user's; what was fetched before lies in `cache`."""
     home = cache.with_name(f"{cache.name}-home")
     environment = {**os.environ, **hub.environment(home), "XDG_DATA_HOME": str(cache), "XDG_CONFIG_HOME": str(home)}
+    chosen = [option for name in row.analyzers for option in ("--analyzer", name)]
+    command = [sys.executable, "-m", "registry_auditor", "audit", f"hf:org/{row.model}", "--base", "hf:org/base"]
     with tempfile.TemporaryDirectory() as database:
-        chosen = [option for name in row.analyzers for option in ("--analyzer", name)]
-        command = [sys.executable, "-m", "registry_auditor", "audit", f"hf:org/{row.model}", "--base", "hf:org/base"]
-        done = subprocess.run(
-            [*command, *chosen, *stored], env=environment, capture_output=True, text=True, check=False
-        )
+        command += [*chosen, "--db", f"sqlite:///{database}/auditor.db", "--format", "json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     report = json.loads(done.stdout) if done.stdout else {"runs": []}
     if {run["status"] for run in report["runs"]} != {"ok"} or len(report["runs"]) != len(row.analyzers):
         raise SystemExit(f"{row.title}: {[run['reason'] for run in report['runs']]}\n{done.stderr}")

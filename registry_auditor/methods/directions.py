@@ -49,7 +49,7 @@ class MatrixUpdate:
 
     @cached_property
     def base_norm(self) -> float | None:
-        """Frobenius norm of the base, which is read for it if this is an adapter; None if that came without its base."""
+        """Frobenius norm of the base, which of an adapter is read for this alone; None if it came without its base."""
         return self.measured_base() if callable(self.measured_base) else self.measured_base
 
     @property

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, ModelInfo
 
@@ -103,12 +102,15 @@ class HubRegistry:
             return None
 
     def _newest_first(self) -> Iterator[ModelInfo]:
-        kind, _, base = self.selector.partition(":")
-        if not self.selector:
-            raise RegistryError("hf: names nothing to watch; write hf:AUTHOR, hf:ORG/NAME or hf:base_model:ORG/NAME")
-        if kind != "base_model" and "/" in self.selector:
+        tag, colon, base = self.selector.partition(":")
+        if not self.selector or (colon and (tag != "base_model" or "/" not in base)):
+            raise RegistryError(
+                f"{self.spec}: names nothing to watch; write hf:AUTHOR, hf:ORG/NAME, hf:base_model:ORG/NAME or "
+                "hf:base_model:finetune:ORG/NAME"
+            )
+        if not colon and "/" in self.selector:
             return iter((_info(self.selector, None, self.spec),))
-        chosen: dict[str, Any] = {"filter": self.selector} if base else {"author": self.selector}
+        chosen = {"filter" if colon else "author": self.selector}
         return listed({**chosen, "sort": "lastModified", "limit": PAGE, "expand": list(_EXPANDED)})
 
     def _change(self, info: ModelInfo, cursor: str | None) -> Change:

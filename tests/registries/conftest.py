@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from registry_auditor.domain import ModelRef
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.hub import HubRegistry
+from tests.planted import WEIGHTS
+from tests.registries.hub_reading import FIRST, SECOND
 from tests.registries.hub_server import HubServer
 
 
@@ -27,3 +32,18 @@ def cache(tmp_path: Path) -> Cache:
 @pytest.fixture
 def registry(cache: Cache) -> HubRegistry:
     return HubRegistry("org", cache=cache)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model of two matrices of 6 MB each, which are two pieces."""
+    made = tmp_path / "model"
+    made.mkdir()
+    save_file({FIRST: torch.randn(1500, 1000), SECOND: torch.randn(1500, 1000)}, made / WEIGHTS)
+    (made / "config.json").write_text('{"model_type": "llama"}')
+    return made
+
+
+@pytest.fixture
+def published(hub: HubServer, folder: Path) -> ModelRef:
+    return ModelRef("hf", "org/model", hub.push("org/model", folder))

@@ -94,9 +94,10 @@ def test_one_model_is_watched_by_its_name(hub: HubServer, cache: Cache, base: Pa
     assert second.model == ModelRef("hf", "org/model", commit)
 
 
-def test_nothing_to_watch_is_an_error(hub: HubServer, cache: Cache) -> None:
+@pytest.mark.parametrize("selector", ["", "base_model:", "base_model:base", "basemodel:org/base", ":", "license:mit"])
+def test_a_selector_that_names_nothing_is_an_error(selector: str, hub: HubServer, cache: Cache) -> None:
     with pytest.raises(RegistryError, match="hf:AUTHOR"):
-        list(HubRegistry(cache=cache).changes())
+        list(HubRegistry(selector, cache=cache).changes())
 
 
 def test_what_cannot_be_audited_is_shown_with_the_reason(
