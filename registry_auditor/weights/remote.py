@@ -15,9 +15,11 @@ from registry_auditor.errors import WeightsError
 from registry_auditor.weights.checkpoint import MappedTensor, Raw, map_bytes
 from registry_auditor.weights.header import Entry, read_header
 
+SMALL_BYTES = 2**20
+"""Tensors below this size that lie side by side travel together: a request takes longer than they do."""
 PIECE_BYTES = 4 * 2**20
-"""About what travels in the time that a request takes to arrive. Smaller tensors that lie side by side travel
-together up to this size, and so much of a large one travels first: it is often enough to see a difference."""
+"""About what travels in the time that a request takes to arrive: as many small tensors, and so much of a large one
+first, since it is often enough to see a difference."""
 UNCUT_BYTES = 16 * 2**20
 """A tensor of up to this size travels as a whole."""
 LARGE_PIECE_BYTES = 64 * 2**20
@@ -125,11 +127,13 @@ def _pieces_of_header(stop: int, file_bytes: int) -> Iterator[tuple[int, int]]:
 def _cuts(entries: Iterable[Entry], file_bytes: int) -> Iterator[int]:
     """Where the pieces of the file begin, and its end; `entries` are in the order of their bytes."""
     yield 0
-    begun = 0
+    begun, follows_small = 0, False
     for entry in entries if file_bytes > PIECE_BYTES else ():
-        end = entry.start + entry.n_bytes
-        if entry.start > begun and (begun == 0 or end - begun > PIECE_BYTES):
+        end, is_small = entry.start + entry.n_bytes, entry.n_bytes < SMALL_BYTES
+        goes_along = is_small and follows_small and end - begun <= PIECE_BYTES
+        if entry.start > begun and not goes_along:
             yield (begun := entry.start)
         if entry.n_bytes > UNCUT_BYTES:
             yield from range(begun + PIECE_BYTES, end, LARGE_PIECE_BYTES)
+        follows_small = is_small
     yield file_bytes
