@@ -86,14 +86,15 @@ def dispatch(queue: Queue, store: Store, settings: Settings, *, depth: int, send
     if depth >= WINDOW:
         return
     ids = store.waiting(queue, limit=WINDOW - depth, unsent=depth > 0)
+    store.sent(ids)  # before they are: one that is taken up and given back in between waits again, unsent
     for audit_id in ids:
         send((audit_id,), queue=queue.value, **time_limits(settings, len(steps())))
-    store.sent(ids)
 
 
-def tend(store: Store, settings: Settings) -> None:
-    """Look at what webhooks named, and at the registries whose time has come."""
-    watch.tend(watch.Watcher.of(settings, store, steps()))
+@cache
+def watcher() -> watch.Watcher:
+    """Made once a process: it remembers what is to be looked at again."""
+    return watch.Watcher.of(settings(), store(), steps())
 
 
 def announce(store: Store, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry_auditor import watch
 from registry_auditor.domain import Queue
 from registry_auditor.worker import duties
 from registry_auditor.worker.app import app, broker_depth
@@ -24,7 +25,7 @@ def dispatch_audits() -> None:
 @app.task(name="watch_registries")
 def watch_registries() -> None:
     """Look at the registries whose time has come. Run twice, it finds nothing the second time."""
-    duties.tend(duties.store(), duties.settings())
+    watch.tend(duties.watcher())
 
 
 @app.task(name="send_notifications")

@@ -88,6 +88,10 @@ def claim_of(ref: ModelRef, *, cache: Cache | None = None) -> Claim | None:
     return home(ref, cache=cache).claim(ref)
 
 
+SELF_NAMED = ("dir", "hf")
+"""Where a model that names its own name means itself; in MLflow, an earlier version may well be the base."""
+
+
 def resolve_claim(
     model: ModelRef, claim: Claim, *, cache: Cache | None = None, among: Sequence[Registry] = ()
 ) -> ModelRef:
@@ -106,7 +110,7 @@ def resolve_claim(
         raise RegistryUnavailable(reason, retry_after_s=error.retry_after_s) from error
     except RegistryError as error:
         raise RegistryError(f"{told} {claim.name} as base: {error}; or pass --base") from error
-    if (base.registry, base.name) == (model.registry, model.name):
+    if base == model or (base.registry in SELF_NAMED and (base.registry, base.name) == (model.registry, model.name)):
         raise RegistryError(f"{told} the model itself, {claim.name}, as base; pass --base")
     return base
 
@@ -121,7 +125,9 @@ def _claimed(model: ModelRef, claim: Claim, cache: Cache, among: Sequence[Regist
         found = registry.find(claim.name, of=model)
         if found is not None:
             return hub.resolve(found.name, claim.revision) if found.registry == "hf" and claim.revision else found
-    return hub.resolve(claim.name, claim.revision)
+    if claim.name.startswith(("mlflow:", "models:/")):
+        raise RegistryError("no registry that is watched has it")
+    return hub.resolve(claim.name.removeprefix("hf:"), claim.revision)
 
 
 def _in_order(model: ModelRef, cache: Cache, among: Sequence[Registry]) -> list[Registry]:

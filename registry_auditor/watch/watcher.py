@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,6 +21,16 @@ PAGE = 200
 
 
 @dataclass(frozen=True)
+class Again:
+    """Models of one registry that are to be looked at again."""
+
+    orphans: set[ModelRef] = field(default_factory=set)
+    """Whose base was not to be found: when something new comes."""
+    unreached: set[ModelRef] = field(default_factory=set)
+    """Of which a registry could not be asked: at every look."""
+
+
+@dataclass(frozen=True)
 class Watcher:
     """What is watched, and which audits follow from it."""
 
@@ -32,8 +42,8 @@ class Watcher:
     fail_on: Severity = Severity.HIGH
     poll_s: float = 60.0
     full_pass_s: float = 3600.0
-    orphans: dict[str, set[ModelRef]] = field(default_factory=dict)
-    """By registry: models whose base was not to be found when they came; looked at again when something new comes."""
+    again: dict[str, Again] = field(default_factory=dict)
+    """By registry. Kept in memory only: the first look of a process is at everything."""
 
     @classmethod
     def of(cls, settings: Settings, store: Store, plan: Sequence[Step]) -> Watcher:
@@ -65,27 +75,26 @@ def look_around(watcher: Watcher) -> int:
 def look(watcher: Watcher, registry: Registry, *, full: bool = False) -> int:
     """Deal with what changed in `registry` since the last look, or with everything; how many audits were queued.
 
-    Afterwards the cursor stands behind what was dealt with. What could not be, since a registry was out of reach, comes
-    again at the next look.
+    Afterwards the cursor stands behind what was dealt with, and what was wrong with the registry is known.
     """
+    full = full or registry.spec not in watcher.again
+    again = watcher.again.setdefault(registry.spec, Again())
+    unreached, orphans = tuple(again.unreached), tuple(again.orphans)
     state = watcher.store.watched(registry.spec)
     started = datetime.now(UTC)
-    queued, cursor, problem = 0, None if full else state.cursor, None
+    queued, changed, cursor, problem = 0, False, None if full else state.cursor, None
     try:
         for change in registry.changes(cursor):
+            changed = True
             if change.problem is None:
-                try:
-                    queued += consider(watcher, change.model, registry)
-                except RegistryUnavailable as error:
-                    problem = problem or str(error)
+                queued += _consider_or_keep(watcher, change.model, registry)
             else:
                 watcher.store.record_sighting(change.model, skipped=change.problem, registry=registry.spec)
-            cursor = cursor if problem else change.cursor or cursor
+            cursor = change.cursor or cursor
     except (RegistryError, OSError) as error:
         problem = str(error)
         logger.warning("%s: %s", registry.spec, error)
-    if queued:
-        queued += _reconsider_orphans(watcher, registry)
+    queued += _look_again(watcher, registry, (*unreached, *(orphans if changed else ())))
     if state.plan != watcher.plan_digest:
         queued += _requeue(watcher, registry)
     full_at = started if full and problem is None else state.full_at
@@ -100,46 +109,55 @@ def consider(watcher: Watcher, model: ModelRef, registry: Registry | None) -> bo
     """
     spec = registry.spec if registry else None
     base, source, why = _base_of(watcher, model)
-    watcher.orphans.get(spec or "", set()).discard(model)
-    if why is not None:
-        if source is not None:
-            watcher.orphans.setdefault(spec or "", set()).add(model)
-        watcher.store.record_sighting(model, source=source, skipped=why, registry=spec)
+    watcher.store.record_sighting(model, base=base, source=source, skipped=why, registry=spec)
+    if why is None:
+        return _ensure(watcher, model, base, source)
+    if source is not None and spec is not None:
+        watcher.again[spec].orphans.add(model)
+    return False
+
+
+def _consider_or_keep(watcher: Watcher, model: ModelRef, registry: Registry) -> bool:
+    """`consider`, or, while a registry does not answer, keep the model for the next look, and say why."""
+    try:
+        return consider(watcher, model, registry)
+    except RegistryUnavailable as error:
+        watcher.again[registry.spec].unreached.add(model)
+        why = f"{error}; it is looked at again"
+        watcher.store.record_sighting(model, skipped=why, registry=registry.spec)
         return False
-    watcher.store.record_sighting(model, base=base, source=source, registry=spec)
-    return _ensure(watcher, model, base, source)
+
+
+def _look_again(watcher: Watcher, registry: Registry, kept: Iterable[ModelRef]) -> int:
+    """Consider what was kept for this look."""
+    again, queued = watcher.again[registry.spec], 0
+    for model in kept:
+        again.unreached.discard(model)
+        again.orphans.discard(model)
+        queued += _consider_or_keep(watcher, model, registry)
+    return queued
 
 
 def _base_of(watcher: Watcher, model: ModelRef) -> tuple[ModelRef | None, BaseSource | None, str | None]:
-    """The base, who says so, and why there is none."""
+    """The base, who says so, and why there is none. Raises RegistryUnavailable while that cannot be told."""
+    source = None
     try:
         claim = claim_of(model, cache=watcher.cache)
         if claim is None:
             return None, None, "names no base, so it is no fine-tune that could be compared with one"
-    except (WeightsError, RegistryError) as error:
-        if isinstance(error, RegistryUnavailable):
-            raise
-        return None, None, str(error)
-    try:
-        return (
-            resolve_claim(model, claim, cache=watcher.cache, among=tuple(watcher.registries.values())),
-            claim.source,
-            None,
-        )
+        source = claim.source
+        base = resolve_claim(model, claim, cache=watcher.cache, among=tuple(watcher.registries.values()))
     except RegistryUnavailable:
         raise
     except (RegistryError, WeightsError) as error:
-        return None, claim.source, str(error)
+        return None, source, str(error)
+    return base, source, None
 
 
 def _ensure(watcher: Watcher, model: ModelRef, base: ModelRef | None, source: BaseSource | None) -> bool:
     keys = tuple(step.key for step in watcher.plan)
     _, new = watcher.store.ensure(Job(model, base, source, watcher.fail_on, keys, queue_of(watcher.plan)))
     return new
-
-
-def _reconsider_orphans(watcher: Watcher, registry: Registry) -> int:
-    return sum(consider(watcher, model, registry) for model in tuple(watcher.orphans.get(registry.spec, ())))
 
 
 def _requeue(watcher: Watcher, registry: Registry) -> int:
