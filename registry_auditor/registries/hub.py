@@ -135,7 +135,7 @@ class HubRegistry:
             if local is None:
                 raise
             return local, {}
-        return described(ref, listing, names, self.cache), weights_of(listing, self.cache)
+        return described(ref, listing, names, self.cache), weights_of(ref, listing, self.cache)
 
 
 def _info(name: str, revision: str | None, what: str) -> ModelInfo:

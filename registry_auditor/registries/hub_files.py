@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -46,6 +46,8 @@ class HubFile:
     """Of its content, if the Hub names one, so that shards which several models share travel once."""
     address: Address = field(compare=False)
     cache: Cache = field(compare=False)
+    beside: str = field(compare=False)
+    """The key of the small files of its model, which stay in the cache as long as this one is read."""
 
     @property
     def name(self) -> str:
@@ -62,6 +64,7 @@ class HubFile:
 
         The whole file is fetched from a server that cannot do ranges.
         """
+        self.cache.known(self.beside)
         whole = in_client_cache(self.address) or self._kept_whole()
         if whole is not None:
             return whole, start
@@ -104,34 +107,41 @@ def listing_of(ref: ModelRef, cache: Cache) -> Listing:
     def fetch(partial: Path) -> None:
         partial.write_text(json.dumps([[a.name, a.size_bytes, a.etag] for a in _asked(ref)]), encoding="utf-8")
 
-    known = cache.file(f"{endpoint()} listing {ref}", fetch)
-    listed = json.loads(known.read_text(encoding="utf-8"))
+    key = f"{endpoint()} listing {ref}"
+    try:
+        listed = json.loads(cache.file(key, fetch).read_text(encoding="utf-8"))
+    except (ValueError, FileNotFoundError):  # cut off by a power cut, or removed in this very moment
+        cache.forget(key)
+        listed = json.loads(cache.file(key, fetch).read_text(encoding="utf-8"))
     return {name: Address(ref.name, ref.revision or "", name, size, etag) for name, size, etag in listed}
 
 
-def described(ref: ModelRef, listing: Listing, names: Iterable[str], cache: Cache) -> Path:
+def described(ref: ModelRef, listing: Listing, names: Sequence[str], cache: Cache) -> Path:
     """A folder with those of `names` that the commit has. Raises RegistryError if they cannot be fetched."""
-    chosen = [listing[name] for name in names if name in listing]
 
     def fill(folder: Path) -> None:
         home = folder / ref.name
         home.mkdir(parents=True)
-        for address in chosen:
+        for address in (listing[name] for name in names if name in listing):
             if address.size_bytes > MAX_DESCRIBING_BYTES:
                 raise RegistryError(f"{address}: has {address.size_bytes} bytes; do not load this model")
             fetch_whole(address, home / address.name)
 
-    key = f"{endpoint()} {' '.join(each.name for each in chosen)} of {ref}"
-    return cache.folder_of(key, fill) / ref.name
+    return cache.folder_of(_described_key(ref, names), fill) / ref.name
 
 
-def weights_of(listing: Listing, cache: Cache) -> dict[str, RemoteFile]:
+def weights_of(ref: ModelRef, listing: Listing, cache: Cache) -> dict[str, RemoteFile]:
     """The files that hold weights, or may."""
+    beside = _described_key(ref, DESCRIBING)
     return {
-        name: HubFile(f"{endpoint()} {address.etag or address}", address, cache)
+        name: HubFile(f"{endpoint()} {address.etag or address}", address, cache, beside)
         for name, address in listing.items()
         if PurePosixPath(name).suffix.lower() in _WEIGHTS
     }
+
+
+def _described_key(ref: ModelRef, names: Sequence[str]) -> str:
+    return f"{endpoint()} {' '.join(names)} of {ref}"
 
 
 def fetch_whole(address: Address, target: Path) -> None:

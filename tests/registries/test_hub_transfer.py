@@ -107,13 +107,27 @@ def test_a_part_that_lost_its_end_on_disk_is_fetched_again(
         assert torch.equal(read(snapshot, FIRST), load_file(folder / WEIGHTS)[FIRST])
 
 
-def test_a_model_that_is_larger_than_the_cache_is_read_all_the_same(
+def test_a_model_that_is_larger_than_the_cache_is_read_and_keeps_its_small_files(
     hub: HubServer, published: ModelRef, tmp_path: Path, folder: Path
 ) -> None:
-    registry = HubRegistry(cache=Cache(tmp_path / "small", limit_bytes=MIB))
+    registry = HubRegistry(cache=Cache(tmp_path / "small", limit_bytes=7_000_000))
     with registry.open(published) as snapshot:
         for name, values in [*load_file(folder / WEIGHTS).items()] * 2:
             assert torch.equal(read(snapshot, name), values)
+        assert len(ranges(hub)) > 3, "one of the two had to go each time"
+        assert (snapshot.path / "config.json").exists()
+
+
+def test_a_listing_that_lost_its_end_on_disk_is_fetched_again(
+    registry: HubRegistry, published: ModelRef, cache: Cache
+) -> None:
+    with registry.open(published):
+        pass
+    for path in (cache.folder / "entries").glob("*/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with registry.open(published) as snapshot:
+        assert snapshot.matrices
 
 
 def test_pickled_weights_travel_whole(hub: HubServer, registry: HubRegistry, tmp_path: Path) -> None:
