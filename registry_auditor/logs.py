@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Literal
 
 FORMAT_VARIABLE = "REGISTRY_AUDITOR_LOG_FORMAT"
+TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 LogFormat = Literal["text", "json"]
 _audit_id: ContextVar[str | None] = ContextVar("audit_id", default=None)
 
@@ -18,7 +19,7 @@ def configure(level: str, form: LogFormat = "text") -> None:
     """Send the records of this process to stderr; what was configured before is replaced."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_with_audit)
-    handler.setFormatter(_json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(_json() if form == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

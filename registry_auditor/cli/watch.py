@@ -63,6 +63,7 @@ def _once(watcher: Watcher) -> int:
     for registry in watcher.registries.values():
         queued = look(watcher, registry, full=True)
         problem = watcher.store.watched(registry.spec).problem
-        typer.echo(f"{registry.spec}: {queued} audits queued" + (f"; {problem}" if problem else ""))
+        told = f"{queued} audit{'' if queued == 1 else 's'} queued"
+        typer.echo(f"{registry.spec}: {told}" + (f"; {problem}" if problem else ""))
         sound = sound and problem is None
     return 0 if sound else 2

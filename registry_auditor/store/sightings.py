@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict, Unpack
 
-from sqlalchemy import Select, and_, exists, literal, or_, select, tuple_
+from sqlalchemy import Select, and_, delete, exists, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from registry_auditor.domain import BaseSource, ModelRef
@@ -66,6 +66,20 @@ def record(session: Session, model: ModelRef, **claim: Unpack[Claim]) -> None:
     sighting.last_seen_at = time
     # A person who asks for it does not take it out of the registry.
     sighting.shown_by = claim.get("registry") or sighting.shown_by
+    session.flush()
+    _drop_outdated(session, model, sighting)
+
+
+def _drop_outdated(session: Session, model: ModelRef, sighting: SightingRow) -> None:
+    """Drop what `sighting` has overtaken: why the model had no revision, and why it was skipped if it is no more."""
+    overtaken = []
+    if model.revision:
+        named = (ModelRow.within == model.registry, ModelRow.name == model.name, ModelRow.revision == "")
+        overtaken.append(SightingRow.model_id.in_(select(ModelRow.id).where(*named)))
+    if sighting.skipped is None:
+        overtaken.append(and_(SightingRow.model_id == sighting.model_id, SightingRow.skipped.is_not(None)))
+    if overtaken:
+        session.execute(delete(SightingRow).where(or_(*overtaken), SightingRow.id != sighting.id))
 
 
 def _same(model_id: int, base_id: int | None, source: BaseSource | None) -> Select[SightingRow]:
