@@ -122,7 +122,7 @@ def measure(folder: Path, models: list[Path], workers: int) -> Measured:
             while store.audits(state=AuditState.QUEUED, limit=1).items or store.audits(state=AuditState.RUNNING).items:
                 if time.monotonic() - started > PATIENCE_S:
                     sys.exit((folder / "workers.log").read_text())
-                time.sleep(0.2)
+                time.sleep(1)
         finally:
             for process in running:
                 process.terminate()

@@ -55,10 +55,9 @@ def audit(
     with open_(job.model) as tuned, open_(job.base) if job.base else nullcontext() as base:
         subject = Subject(tuned, base, subject_key(record), device=terms.device)
         store.set_subject(record.id, subject.key)
-        for key in job.plan:
-            if key in given_up:
-                continue
-            if store.has_run(subject.key, key):
+        finished = store.finished(subject.key, job.plan)
+        for key in (step for step in job.plan if step not in given_up):
+            if key in finished:
                 store.adopt(record.id, subject.key, key)
                 continue
             step = installed.get(key)

@@ -59,7 +59,6 @@ def take_up(audit_id: str, store: Store, settings: Settings) -> None:
         if worker is None:
             logger.info("done, or in other hands")
             return
-        record = store.audit(audit_id)
         given_up = _given_up(record, store, settings.max_claims)
         terms = Terms(
             chosen(settings.device),
@@ -106,22 +105,23 @@ def announce(store: Store, settings: Settings) -> None:
 def _given_up(record: Audit, store: Store, max_claims: int) -> set[StepKey]:
     """The steps that are not tried (again): none, until too many workers died with this audit in hand.
 
-    Then all that were tried, and the next one, which is what they died in.
+    Then all that were tried, and the next one, which is what they died in. `record` is from before the latest claim.
     """
-    if record.claims <= max_claims:
+    if record.claims < max_claims:
         return set()
     tried = {stored.run.step for stored in store.runs(record.id)}
     blamed = next((key for key in record.job.plan if key not in tried), None)
     if blamed is None:
         return tried
-    reason = f"given up: {record.claims - 1} workers died or fell silent here; see their logs for audit {record.id}"
+    reason = f"given up: {record.claims} workers died or fell silent here; see their logs for audit {record.id}"
     store.save(record.id, failed(record, blamed, reason))
     return {*tried, blamed}
 
 
 def _postpone(record: Audit, store: Store, worker: str, terms: Terms, error: RegistryUnavailable) -> Audit:
     """Back to the queue for as long as the registry asks, or half the time that it has been out of reach."""
-    age_s = (datetime.now(UTC) - (record.started_at or record.queued_at)).total_seconds()
+    now = datetime.now(UTC)
+    age_s = (now - (record.started_at or now)).total_seconds()
     if age_s > PATIENCE_S:
         return conclude(record, store, terms, failure=f"given up after {age_s / 3600:.0f} hours: {error}")
     delay_s = error.retry_after_s or min(max(age_s / 2, SHORTEST_DELAY_S), LONGEST_DELAY_S)

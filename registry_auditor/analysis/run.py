@@ -11,7 +11,7 @@ from registry_auditor.analysis.contract import check
 from registry_auditor.analysis.footprint import PeakMemory
 from registry_auditor.analysis.subject import Progress, Subject
 from registry_auditor.domain import Coverage, Direction, Finding, Run, RunStatus
-from registry_auditor.errors import AuditorError, DeadlineExceeded, NotApplicable
+from registry_auditor.errors import AuditorError, DeadlineExceeded, NotApplicable, RegistryUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ class _Collected:
 
 
 def run(step: Step, subject: Subject, *, timeout_s: float | None = None, progress: Progress | None = None) -> Run:
-    """Run `step` on `subject` and record what came of it; only KeyboardInterrupt and its like pass through.
+    """Run `step` on `subject` and record what came of it; KeyboardInterrupt and its like pass through.
+
+    So does RegistryUnavailable: the run may succeed later.
 
     What an analyzer yielded before it failed or ran out of time is kept. The time limit is looked at whenever the
     analyzer asks the subject for something or yields.
@@ -60,6 +62,8 @@ def _outcome(step: Step, subject: Subject, collected: _Collected) -> tuple[RunSt
         return RunStatus.SKIPPED, str(error)
     except DeadlineExceeded as error:
         return RunStatus.TIMED_OUT, str(error)
+    except RegistryUnavailable:
+        raise  # what is read comes lazily from a registry: that it does not answer now says nothing about the model
     except AuditorError as error:
         return RunStatus.FAILED, str(error)
     except Exception as error:

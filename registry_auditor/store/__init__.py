@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -70,6 +70,7 @@ class Store:
     def __init__(self, engine: Engine, banks: BankFolder) -> None:
         """Use `Store.open`, which checks both."""
         self._engine = engine
+        self._writer = engine.execution_options(**WRITES)
         self._banks = banks
 
     @classmethod
@@ -141,16 +142,16 @@ class Store:
         return self._write(queue.release, audit_id, worker)
 
     def postpone(self, audit_id: str, worker: str, *, delay_s: float, reason: str) -> bool:
-        """Whether `worker` held the audit; if so, it waits `delay_s` seconds and shows `reason`; the claim counts."""
+        """Whether `worker` held the audit; if so, it waits and shows `reason`, and the claim does not count."""
         return self._write(queue.postpone, audit_id, worker, delay_s=delay_s, reason=reason)
 
     def set_subject(self, audit_id: str, subject: SubjectKey) -> None:
         """Afterwards the audit, and the models it names, carry the digests of what was read."""
         self._write(queue.set_subject, audit_id, subject)
 
-    def has_run(self, subject: SubjectKey, step: StepKey) -> bool:
-        """Whether this step is finished (`ok`) on this subject, for whichever audit."""
-        return self._read(write.ok_run, subject, step) is not None
+    def finished(self, subject: SubjectKey, steps: Collection[StepKey]) -> set[StepKey]:
+        """Those of `steps` that are finished (`ok`) on this subject, for whichever audit."""
+        return self._read(write.finished, subject, steps)
 
     def adopt(self, audit_id: str, subject: SubjectKey, step: StepKey) -> None:
         """Afterwards the audit shows the finished run of this step. Raises StoreError if there is none."""
@@ -161,7 +162,8 @@ class Store:
 
         If somebody else has finished the same step meanwhile, the audit shows that run, and this one is dropped.
         """
-        banks = group(run.directions, basis=self._read(write.basis, audit_id, run))
+        basis = run.subject.base or self._read(write.claimed_base, audit_id)
+        banks = group(run.directions, basis=basis)
         for bank in banks:
             self._banks.write(bank)
         self._write(write.save, audit_id, run, banks=banks)
@@ -293,4 +295,4 @@ class Store:
         return transact(self._engine, work, *args, **kwargs)
 
     def _write(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return transact(self._engine.execution_options(**WRITES), work, *args, **kwargs)
+        return transact(self._writer, work, *args, **kwargs)

@@ -107,7 +107,7 @@ def connect(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         options = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     try:
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **options)
+        engine = create_engine(url, json_serializer=to_json, **options)
     except NoSuchModuleError as error:
         raise UsageError(f"--db {shown(url)}: {error}") from error
     except ImportError as error:

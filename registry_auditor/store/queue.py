@@ -96,8 +96,12 @@ def release(session: Session, audit_id: str, worker: str) -> bool:
 
 
 def postpone(session: Session, audit_id: str, worker: str, *, delay_s: float, reason: str) -> bool:
-    """Whether `worker` held the audit; if so, it is due in `delay_s` seconds and shows `reason`; the claim counts."""
-    freed = _freed(now(session) + timedelta(seconds=delay_s)) | {"reason": reason}
+    """Whether `worker` held the audit; if so, it is due in `delay_s` seconds and shows `reason`.
+
+    The claim does not count: nobody died.
+    """
+    due_at = now(session) + timedelta(seconds=delay_s)
+    freed = _freed(due_at) | {"reason": reason, "claims": AuditRow.claims - 1}
     return changed(session, _held(audit_id, worker).values(freed)) == 1
 
 

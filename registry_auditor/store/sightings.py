@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict, Unpack
 
-from sqlalchemy import Select, and_, delete, exists, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from registry_auditor.domain import BaseSource, ModelRef
@@ -72,7 +72,7 @@ def record(session: Session, model: ModelRef, **claim: Unpack[Claim]) -> None:
 
 def _drop_outdated(session: Session, model: ModelRef, sighting: SightingRow) -> None:
     """Drop what `sighting` has overtaken: why the model had no revision, and why it was skipped if it is no more."""
-    overtaken = []
+    overtaken: list[ColumnElement[bool]] = []
     if model.revision:
         named = (ModelRow.within == model.registry, ModelRow.name == model.name, ModelRow.revision == "")
         overtaken.append(SightingRow.model_id.in_(select(ModelRow.id).where(*named)))

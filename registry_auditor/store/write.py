@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -25,6 +26,17 @@ from registry_auditor.store.tables import (
 )
 
 
+def finished(session: Session, subject: SubjectKey, steps: Collection[StepKey]) -> set[StepKey]:
+    """Those of `steps` that have a finished run on this subject."""
+    found = select(RunRow.analyzer, RunRow.version, RunRow.params_digest).where(
+        RunRow.status == RunStatus.OK,
+        RunRow.model_digest == subject.model,
+        RunRow.base_digest == (subject.base or ""),
+        RunRow.analyzer.in_({step.analyzer for step in steps}),
+    )
+    return {StepKey(*row) for row in session.execute(found)} & set(steps)
+
+
 def ok_run(session: Session, subject: SubjectKey, step: StepKey) -> str | None:
     """The id of the finished run of this step on this subject."""
     key = [getattr(RunRow, name) == value for name, value in rows.run_key(subject, step).items()]
@@ -36,7 +48,7 @@ def adopt(session: Session, audit_id: str, subject: SubjectKey, step: StepKey) -
     run_id = ok_run(session, subject, step)
     if run_id is None:
         raise StoreError(f"audit {audit_id}: {step.analyzer} has not been run on {subject.model} yet; run it first")
-    _show(session, locked(session, audit_id), run_id)
+    _show(session, locked(session, audit_id), run_id, step=step, status=RunStatus.OK)
 
 
 def save(session: Session, audit_id: str, run: Run, *, banks: list[Bank]) -> None:
@@ -52,7 +64,7 @@ def save(session: Session, audit_id: str, run: Run, *, banks: list[Bank]) -> Non
         run_id = ok_run(session, run.subject, run.step)
         if run_id is None:
             raise StoreError(f"audit {audit_id}: the run of {run.step.analyzer} vanished while it was saved; try again")
-        _show(session, audit, run_id)
+        _show(session, audit, run_id, step=run.step, status=RunStatus.OK)
         return
     _add_findings(session, audit, run, run_id=values["id"], now=time)
     # In one order everywhere: two savers that lock the same banks must not wait for each other.
@@ -63,13 +75,11 @@ def save(session: Session, audit_id: str, run: Run, *, banks: list[Bank]) -> Non
             .values(run_id=values["id"], bank_sha256=bank.sha256, position=position)
             .on_conflict_do_nothing()
         )
-    _show(session, audit, values["id"])
+    _show(session, audit, values["id"], step=run.step, status=run.status)
 
 
-def basis(session: Session, audit_id: str, run: Run) -> str:
-    """What names the base: its digest; its reference where the base itself was not there (an adapter's); or ''."""
-    if run.subject.base is not None:
-        return run.subject.base
+def claimed_base(session: Session, audit_id: str) -> str:
+    """The reference of the base, for an audit that could not read it (an adapter's); '' if there is none."""
     base = session.scalar(
         select(ModelRow).join(AuditRow, AuditRow.base_id == ModelRow.id).where(AuditRow.id == audit_id)
     )
@@ -87,6 +97,7 @@ def _add_findings(session: Session, audit: AuditRow, run: Run, *, run_id: str, n
             | {"run_id": run_id, "ordinal": ordinal, "created_at": now}
             for ordinal, finding in enumerate(run.findings)
         ],
+        execution_options={"render_nulls": True},  # one statement, whatever some of them lack
     )
 
 
@@ -114,28 +125,22 @@ def _add_bank(session: Session, bank: Bank, now: datetime) -> None:
     )
 
 
-def _show(session: Session, audit: AuditRow, run_id: str) -> None:
+def _show(session: Session, audit: AuditRow, run_id: str, *, step: StepKey, status: RunStatus) -> None:
     """Put a run at its step's place in the plan, or after it if the plan has no such step.
 
     It takes the place of an earlier attempt at the step, unless that one was `ok` and this one is not.
     """
-    run = session.get_one(RunRow, run_id)
-    step = _step(run)
     shown = session.execute(
-        select(AuditRunRow, RunRow)
+        select(AuditRunRow, RunRow.status, RunRow.analyzer, RunRow.version, RunRow.params_digest)
         .join(RunRow, RunRow.id == AuditRunRow.run_id)
         .where(AuditRunRow.audit_id == audit.id)
     ).all()
-    for link, row in shown:
-        if _step(row) == step:
-            if row.status is not RunStatus.OK or run.status is RunStatus.OK:
+    for link, before, analyzer, version, params in shown:
+        if StepKey(analyzer, version, params) == step:
+            if before is not RunStatus.OK or status is RunStatus.OK:
                 link.run_id = run_id
             return
     plan = rows.plan_of(audit)
-    after_all = max([len(plan) - 1, *(link.position for link, _ in shown)]) + 1
+    after_all = max([len(plan) - 1, *(row[0].position for row in shown)]) + 1
     position = plan.index(step) if step in plan else after_all
     session.add(AuditRunRow(audit_id=audit.id, position=position, run_id=run_id))
-
-
-def _step(row: RunRow) -> StepKey:
-    return StepKey(row.analyzer, row.version, row.params_digest)

@@ -137,7 +137,11 @@ def create_webhook(
     url: str, target_url: str, secret: str, events: Sequence[str] = ("model_version.created", "model_version_tag.set")
 ) -> str:
     """Let the server at `url` tell `target_url` of `events`, signed with `secret`; the id of the webhook."""
-    return str(client(url).create_webhook(f"auditor-{urlsplit(target_url).port}", target_url, list(events), secret=secret).webhook_id)
+    return str(
+        client(url)
+        .create_webhook(f"auditor-{urlsplit(target_url).port}", target_url, list(events), secret=secret)
+        .webhook_id
+    )
 
 
 def _free_port() -> int:

@@ -55,7 +55,7 @@ def test_a_finished_step_is_known_by_every_part_of_its_key(
     store: Store, job: JobMaker, run: RunMaker, subject: SubjectKey, step: StepKey
 ) -> None:
     store.save(store.submit(job()).id, run())
-    assert store.has_run(subject, step)
+    assert store.finished(subject, [step]) == {step}
     others = [
         (replace(subject, model="other"), step),
         (replace(subject, base="other"), step),
@@ -64,7 +64,7 @@ def test_a_finished_step_is_known_by_every_part_of_its_key(
         (subject, replace(step, version=2)),
         (subject, replace(step, params="other")),
     ]
-    assert not any(store.has_run(*other) for other in others)
+    assert not any(store.finished(other, [key]) for other, key in others)
 
 
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.TIMED_OUT])
@@ -72,7 +72,7 @@ def test_a_step_that_did_not_end_well_is_not_finished(
     store: Store, job: JobMaker, run: RunMaker, subject: SubjectKey, step: StepKey, status: RunStatus
 ) -> None:
     store.save(store.submit(job()).id, run(status=status, reason="the GPU caught fire"))
-    assert not store.has_run(subject, step)
+    assert not store.finished(subject, [step])
 
 
 @pytest.mark.parametrize("base", ["base-digest", None])
@@ -181,7 +181,7 @@ def test_a_run_is_kept_whole_or_not_at_all(
     broken = replace(finding, evidence={"what": object()})
     with pytest.raises(TypeError, match="object cannot be kept"):
         store.save(audit.id, run(findings=(finding, broken)))
-    assert not store.has_run(subject, step)
+    assert not store.finished(subject, [step])
     assert store.runs(audit.id) == []
     assert rows_of(url, sa.select(FindingRow.id)) == []
 
