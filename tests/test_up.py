@@ -171,7 +171,14 @@ def test_an_upload_to_any_registry_leads_to_a_verdict(
             assert audit.verdict is Verdict.PASS, audit.reason
             assert audit.job.base is not None
             assert audit.job.base.registry == audit.job.model.registry
-        assert "/in-folder" in up.log.read_text()  # a line for every verdict
+        wait_for_line(up, "/in-folder")  # there is one for every verdict
+
+
+def wait_for_line(up: Up, text: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while text not in up.log.read_text():
+        assert time.monotonic() < deadline, up.log.read_text()
+        time.sleep(0.1)
 
 
 def wait_until_watched(up: Up, count: int) -> None:

@@ -16,7 +16,8 @@ def run(queues: Sequence[str], *, pool: str, concurrency: int, beat: bool) -> in
     stopped: list[str] = []
     signals.worker_shutting_down.connect(lambda sig, **_: stopped.append(sig), weak=False)
     arguments = [f"--queues={','.join(queues)}", f"--pool={pool}", f"--concurrency={concurrency}"]
-    arguments += ["--without-gossip", "--without-mingle", *(["--beat"] if beat else [])]
+    # Nobody listens to its events; and a stop in the middle of sending one would wait for itself.
+    arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat", *(["--beat"] if beat else [])]
     # It warns of running as root because of pickle, which is refused here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:

@@ -34,7 +34,8 @@ def show(form: options.AsFormat = Format.TEXT) -> None:
 
     settings = load()
     values: dict[str, Any] = settings.model_dump(mode="json")
-    values |= {key: without_password(values[key]) for key in ("db", "banks") if values[key]}
+    values |= {key: without_password(values[key]) for key in ("db", "banks", "broker") if values[key]}
+    values["registries"] = [without_password(spec) for spec in values["registries"]]
     origin = origins(settings)
     if form is Format.JSON:
         print_json({key: {"value": value, "origin": origin[key]} for key, value in values.items()})
@@ -54,9 +55,14 @@ def init(
     from registry_auditor.config import Settings
 
     lines = ["# Settings of Registry Auditor; see: registry-auditor config show", ""]
-    for key, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        value = field.examples[0] if default is None and field.examples else default
+    defaults = {
+        key: field.get_default(call_default_factory=True, validated_data={})
+        for key, field in Settings.model_fields.items()
+    }
+    # Tables last: what follows one in TOML belongs to it.
+    for key, default in sorted(defaults.items(), key=lambda item: isinstance(item[1], dict)):
+        field = Settings.model_fields[key]
+        value = field.examples[0] if default in (None, []) and field.examples else default
         lines += [f"# {field.description}", f"# {_assignment(key, value)}", ""]
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -30,7 +30,10 @@ class _Child:
 
 
 class Household:
-    """Processes of our own command. One that ends is started again; leaving the context ends them all."""
+    """Processes of our own command, the one that the others need first.
+
+    One that ends is started again; leaving the context ends them all.
+    """
 
     def __init__(self, *, grace_s: float) -> None:
         """Nobody yet; `grace_s` is what workers let their audits take to finish."""
@@ -63,17 +66,18 @@ class Household:
             child.born.append(now)
 
     def stop(self) -> None:
-        """End all children: politely, and after a while for good."""
-        for child in self._children:
-            if child.process.poll() is None:
+        """End all children, the first one last: politely, and after a while for good."""
+        first, others = self._children[:1], self._children[1:]
+        for generation in (others, first):
+            for child in generation:
                 child.process.terminate()
-        deadline = time.monotonic() + self._grace_s + CLOSING_S
-        for child in self._children:
-            try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            deadline = time.monotonic() + self._grace_s + CLOSING_S
+            for child in generation:
+                try:
+                    child.process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
 
 
 def _spawn(command: list[str]) -> subprocess.Popen[bytes]:

@@ -60,9 +60,12 @@ def test_the_settings_file_that_init_writes_loads_when_uncommented(cli: Cli, tmp
     settings = [line.removeprefix("# ") for line in lines if re.match(r"# (\w+ = |\[)", line)]
     (tmp_path / "auditor.toml").write_text("\n".join(settings), encoding="utf-8")
     written = {line.partition(" =")[0] for line in settings}
-    assert set(Settings.model_fields) - {"analyzers"} <= written
+    assert set(Settings.model_fields) - {"analyzers", "hooks", "notifications"} <= written
     assert load().timeout_s == 600
     assert load().analyzers == {"svd-diff": {"max_directions": 20}}
+    assert load().hooks["some-id"].secret_env == ["HF_WEBHOOK_SECRET"]
+    assert load().notifications["security"].severity == "high"
+    assert load().registries == ["dir:/models", "hf:my-org"]
 
 
 def test_every_setting_says_where_it_comes_from(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +83,8 @@ def test_every_setting_says_where_it_comes_from(cli: Cli, tmp_path: Path, monkey
 def test_no_password_is_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_AUDITOR_DB", "postgresql://auditor:hunter2@db.example/audits?password=hunter2&x=1")
     monkeypatch.setenv("REGISTRY_AUDITOR_BANKS", "sftp://auditor:hunter2@files.example/banks")
+    monkeypatch.setenv("REGISTRY_AUDITOR_BROKER", "redis://:hunter2@redis.example/0")
+    monkeypatch.setenv("REGISTRY_AUDITOR_REGISTRIES", '["mlflow:https://auditor:hunter2@mlflow.example"]')
     for form in ("text", "json"):
         outcome = cli("config", "show", "--format", form)
         assert "db.example" in outcome.out
