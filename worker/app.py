@@ -50,7 +50,6 @@ def configured(settings: Settings) -> dict[str, Any]:
         "task_default_queue": CONTROL,
         "worker_prefetch_multiplier": 1,
         "worker_max_memory_per_child": settings.child_memory_mib and settings.child_memory_mib * 1024,
-        "worker_soft_shutdown_timeout": settings.grace_s,
         "worker_hijack_root_logger": False,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

@@ -45,7 +45,6 @@ def worker(
     queues = _checked(queue or [Queue.CPU, CONTROL])
     settings = export(broker=broker, db=db, banks=banks, device=device, timeout_s=timeout)
     os.environ[logs.FORMAT_VARIABLE] = log_format
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # Celery's name for: let it finish for a while, then stop
     spare_the_cores(concurrency)
     with options.open_store(settings):  # a worker without a database is told so now, not by its first audit
         pass

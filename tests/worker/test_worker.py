@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,24 +40,35 @@ def at_work(store: Store, audit_id: str, workers: Workers) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_told_to_stop_finishes_or_gives_back(
+@pytest.mark.parametrize("queue", [Queue.CPU, Queue.GPU])
+def test_a_worker_that_is_told_to_stop_gives_back_what_takes_too_long(
+    queue: Queue, store: Store, workers: Workers, base: Path, fine_tunes: Any, tmp_path: Path
+) -> None:
+    workers.environment["REGISTRY_AUDITOR_GRACE_S"] = "1"
+    (tmp_path / "wait").touch()
+    audit = store.submit(replace(job(*fine_tunes(1), base), queue=queue))
+    workers.start("worker", "--queue", "control", "--beat")
+    worker = workers.start("worker", "--queue", queue)
+    at_work(store, audit.id, workers)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0, workers.logs
+    back = store.audit(audit.id)
+    assert (back.state, back.claims) == (AuditState.QUEUED, 0), workers.logs  # and nobody is blamed
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_told_to_stop_finishes_what_it_can_and_takes_nothing_else(
     store: Store, workers: Workers, base: Path, fine_tunes: Any, tmp_path: Path
 ) -> None:
-    workers.environment["REGISTRY_AUDITOR_GRACE_S"] = "3"
+    workers.environment["REGISTRY_AUDITOR_GRACE_S"] = "300"
     (tmp_path / "wait").touch()
     first, second = (store.submit(job(model, base)) for model in fine_tunes(2))
     worker = workers.start("worker", "--beat", "--log-format", "json")
     at_work(store, first.id, workers)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0, workers.logs
-    back = store.audit(first.id)
-    assert (back.state, back.claims) == (AuditState.QUEUED, 0), workers.logs  # given back, and nobody is blamed
-    worker = workers.start("worker", "--beat", "--log-format", "json")
-    wait_until(lambda: store.audit(first.id).state is AuditState.RUNNING, seconds=STARTING_S, told=lambda: workers.logs)
-    worker.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     (tmp_path / "wait").unlink()
-    assert worker.wait(30) == 0
+    assert worker.wait(30) == 0, workers.logs
     assert store.audit(first.id).verdict is Verdict.PASS
     assert store.audit(second.id).state is AuditState.QUEUED
     told = [json.loads(line) for line in workers.logs.splitlines() if line.startswith("{")]
