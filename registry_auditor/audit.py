@@ -12,7 +12,7 @@ from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.run import run
 from registry_auditor.analysis.subject import Progress, Subject
 from registry_auditor.analysis.verdict import judge
-from registry_auditor.domain import Audit, Coverage, Run, RunStatus, Severity, StepKey, SubjectKey, Verdict
+from registry_auditor.domain import Audit, AuditState, Coverage, Run, RunStatus, Severity, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import RegistryError, StoreError, WeightsError
 from registry_auditor.registries import Cache, open_model, verify
 from registry_auditor.store import Store
@@ -74,7 +74,7 @@ def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -
     """
     with logs.about(record.id), lease(record, store) as worker:
         if worker is None:
-            raise StoreError(f"audit {record.id} is being run by {record.holder}; see: registry-auditor audits list")
+            raise StoreError(f"audit {record.id} {_taken(record)}; see: registry-auditor audits show {record.id}")
         try:
             audit(record, store, plan, terms)
         except (RegistryError, WeightsError) as error:
@@ -104,6 +104,13 @@ def subject_key(record: Audit) -> SubjectKey:
     """What an audit examines, by the revisions that its job names."""
     job = record.job
     return SubjectKey(job.model.revision or "", job.base.revision if job.base else None)
+
+
+def _taken(record: Audit) -> str:
+    """Why it cannot be claimed now."""
+    if record.state is AuditState.QUEUED:
+        return f"waits for its registry ({record.reason}), and is taken up again by itself"
+    return f"is being run by {record.holder}"
 
 
 def _run(step: Step, subject: Subject, terms: Terms) -> Run:

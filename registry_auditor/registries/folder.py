@@ -21,6 +21,8 @@ from registry_auditor.registries.tree import Found, is_folder, is_model, models
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.arrival import what_is_missing
 
+MAX_NAME_BYTES = 1024
+"""Of a path; no database indexes names without a limit."""
 SLACK_NS = 2_000_000_000
 """Cursors go back by it: the clock of a file server may differ from ours, and tick in steps of up to two seconds."""
 MAX_SKEW_S = 60.0
@@ -126,7 +128,8 @@ class FolderRegistry:
         return ref.registry == "dir" and Path(ref.name).is_relative_to(self.root)
 
     def _change(self, found: Found, cursor: str) -> Change:
-        unresolved = ModelRef("dir", utf8(str(found.path)))
+        name = utf8(str(found.path)).encode()
+        unresolved = ModelRef("dir", name[:MAX_NAME_BYTES].decode(errors="ignore"))
         try:
             problem = found.problem or self._unrest(found.path) or _lack(found.path)
             return Change(unresolved if problem else reference(found.path), cursor, problem)
@@ -164,6 +167,8 @@ def reference(path: Path, revision: str | None = None) -> ModelRef:
         raise RegistryError(f"{utf8(str(path))}: no such folder; pass a folder with weights, or hf:org/name")
     if utf8(str(path)) != str(path):
         raise RegistryError(f"{utf8(str(path))}: the name is no UTF-8; rename it")
+    if len(str(path).encode()) > MAX_NAME_BYTES:
+        raise RegistryError(f"{str(path)[:80]}…: a path longer than {MAX_NAME_BYTES} bytes; move it, or rename folders")
     digest = content_digest(path)
     if revision is not None and digest != revision:
         raise RegistryError(f"{path}: is no longer {revision}, but {digest}; resolve it again")

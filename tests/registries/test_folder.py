@@ -527,3 +527,14 @@ def test_the_claim_of_a_folder_is_read_from_its_files(tmp_path: Path) -> None:
     claim = FolderRegistry(tmp_path).claim(resolve(str(folder)))
     assert claim is not None
     assert (claim.name, claim.source) == ("org/base", BaseSource.CONFIG)
+
+
+def test_a_path_that_no_database_could_index_is_listed_and_stops_nothing(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*(["d" * 200] * 6), "model")
+    model(deep)
+    model(tmp_path / "short")
+    found = {change.model.name: change.problem for change in FolderRegistry(tmp_path).changes()}
+    assert found.pop(str(tmp_path / "short")) is None
+    ((name, problem),) = found.items()
+    assert len(name.encode()) <= 1024
+    assert "longer than 1024 bytes" in (problem or "")
