@@ -96,8 +96,8 @@ def _finished(store: Store, since: datetime) -> list[Audit]:
     from registry_auditor.domain import AuditState
 
     done = store.audits(state=AuditState.DONE, limit=200).items
-    recent = {audit.finished_at: audit for audit in done if audit.finished_at and audit.finished_at > since}
-    return [recent[moment] for moment in sorted(recent)]
+    recent = [(audit.finished_at, audit.id, audit) for audit in done if audit.finished_at]
+    return [audit for finished_at, _, audit in sorted(recent) if finished_at > since]
 
 
 def _line(audit: Audit) -> str:
@@ -110,7 +110,7 @@ def _line(audit: Audit) -> str:
 
 
 def _has_gpu(settings: Settings) -> bool:
-    """Whether a plan of today needs a GPU; without importing torch."""
+    """Whether a plan of today needs a GPU."""
     from registry_auditor.analysis.discover import plan, queue_of
     from registry_auditor.domain import Queue
 

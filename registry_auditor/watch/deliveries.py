@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from registry_auditor.errors import RegistryError, RegistryUnavailable, UsageError, WeightsError
+from registry_auditor.errors import RegistryError, RegistryUnavailable, StoreError, UsageError, WeightsError
 from registry_auditor.registries import resolve
 from registry_auditor.store import Delivery
 from registry_auditor.watch.watcher import Watcher, consider, look
@@ -38,6 +38,11 @@ def answer_deliveries(watcher: Watcher) -> int:
                 continue
             except (RegistryError, WeightsError, UsageError) as error:
                 logger.warning("a webhook named %s: %s", target, error)
+            except StoreError:
+                raise
+            except Exception:
+                # What met a bug of ours must not hold up what others sent; polling will list it with the reason.
+                logger.exception("a webhook named %s, which could not be looked up", target)
             answered += same
         _settle(watcher, answered)
         if len(answered) < len(deliveries):

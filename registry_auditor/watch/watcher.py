@@ -11,7 +11,7 @@ from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.discover import queue_of
 from registry_auditor.config import Settings
 from registry_auditor.domain import BaseSource, Job, ModelRef, Severity, digest_of
-from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
+from registry_auditor.errors import RegistryError, RegistryUnavailable, StoreError, WeightsError
 from registry_auditor.registries import Cache, Registry, claim_of, resolve_claim, watched
 from registry_auditor.store import Store, Watched
 
@@ -124,8 +124,14 @@ def _consider_or_keep(watcher: Watcher, model: ModelRef, registry: Registry) -> 
     except RegistryUnavailable as error:
         watcher.again[registry.spec].unreached.add(model)
         why = f"{error}; it is looked at again"
-        watcher.store.record_sighting(model, skipped=why, registry=registry.spec)
-        return False
+    except StoreError:
+        raise
+    except Exception as error:
+        # A stranger's model that met a bug of ours must not keep all others from being audited.
+        logger.exception("%s could not be considered", model)
+        why = f"{type(error).__name__}: {error}; this is a bug, please report it"
+    watcher.store.record_sighting(model, skipped=why, registry=registry.spec)
+    return False
 
 
 def _look_again(watcher: Watcher, registry: Registry, kept: Iterable[ModelRef]) -> int:

