@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import time
@@ -45,6 +46,7 @@ def up(
     settings = export(registries=registry, db=db, banks=banks, device=device, timeout_s=timeout)
     if not settings.registries and not settings.hooks:
         raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+    os.environ.setdefault("REGISTRY_AUDITOR_LOG", "WARNING")  # of the children: what they finish is told here
     stopped = _when_told()
     with ExitStack() as stack:
         store = stack.enter_context(options.open_store(settings))
