@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+CONTROL = "control"
+"""The queue of what takes moments and must not wait behind an audit."""
+
 
 def run(queues: Sequence[str], *, pool: str, concurrency: int, beat: bool) -> int:
     """Work on `queues` until a signal says to stop; the exit code, 0 if one did.

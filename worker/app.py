@@ -19,9 +19,8 @@ from registry_auditor import logs
 from registry_auditor.config import Settings, load
 from registry_auditor.domain import Queue
 from registry_auditor.errors import DeadlineExceeded
+from registry_auditor.worker import CONTROL
 
-CONTROL = "control"
-"""The queue of what takes moments and must not wait behind an audit."""
 DISPATCH_EVERY_S = 1.0
 WATCH_EVERY_S = 5.0
 NOTIFY_EVERY_S = 2.0

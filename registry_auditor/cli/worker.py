@@ -14,8 +14,8 @@ from registry_auditor.cli.environment import export, spare_the_cores
 from registry_auditor.cli.options import LogFormat
 from registry_auditor.domain import Queue
 from registry_auditor.errors import UsageError
+from registry_auditor.worker import CONTROL
 
-CONTROL = "control"
 QUEUES = (*Queue, CONTROL)
 
 Queues = Annotated[
