@@ -133,9 +133,9 @@ class Settings(BaseSettings):
     )
 
     @property
-    def cache_bytes(self) -> int:
-        """`cache_gib` in bytes."""
-        return int(self.cache_gib * 2**30)
+    def downloads(self) -> tuple[Path, int]:
+        """Where what registries fetch is kept, and how many bytes of it at most."""
+        return self.cache / "models", int(self.cache_gib * 2**30)
 
     @classmethod
     def settings_customise_sources(

@@ -63,7 +63,7 @@ def take_up(audit_id: str, store: Store, settings: Settings) -> None:
         terms = Terms(
             chosen(settings.device),
             settings.timeout_s,
-            cache=Cache(settings.cache / "models", settings.cache_bytes),
+            cache=Cache(*settings.downloads),
             announce=partial(notify.due_targets, settings.notifications),
         )
         try:

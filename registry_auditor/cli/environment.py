@@ -1,12 +1,15 @@
-"""Options of commands that start other processes: those read them from the environment, as settings."""
+"""What commands that run until they are stopped share: settings that their children see, cores, and being stopped."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from typing import Any
 
 from registry_auditor.config import PREFIX, Settings, load
+from registry_auditor.errors import UsageError
 
 
 def export(**given: Any) -> Settings:
@@ -32,3 +35,20 @@ def spare_the_cores(processes: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     # Threads that spin while they wait make two processes on two cores several times slower than one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def require_something_to_watch(settings: Settings) -> None:
+    """Raise UsageError if there is neither a registry nor a hook in `settings`."""
+    if not settings.registries and not settings.hooks:
+        raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+
+
+def stop_signal() -> threading.Event:
+    """Set as soon as SIGTERM or Ctrl-C says to stop; look with `is_set` from the main thread.
+
+    There `wait` holds, for a moment, the lock that the handler of the signal needs.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_auditor.cli import options
-from registry_auditor.cli.environment import export, spare_the_cores
+from registry_auditor.cli.environment import export, require_something_to_watch, spare_the_cores, stop_signal
 from registry_auditor.cli.household import Household
 from registry_auditor.config import origins
-from registry_auditor.errors import StoreError, UsageError
+from registry_auditor.errors import StoreError
 
 if TYPE_CHECKING:
     from registry_auditor.config import Settings
@@ -44,10 +44,9 @@ def up(
     Example: registry-auditor up --registry dir:/models
     """
     settings = export(registries=registry, db=db, banks=banks, device=device, timeout_s=timeout)
-    if not settings.registries and not settings.hooks:
-        raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+    require_something_to_watch(settings)
     os.environ.setdefault("REGISTRY_AUDITOR_LOG", "WARNING")  # of the children: what they finish is told here
-    stopped = _when_told()
+    stop = stop_signal()
     with ExitStack() as stack:
         store = stack.enter_context(options.open_store(settings))
         spare_the_cores(concurrency)
@@ -64,23 +63,15 @@ def up(
         if _has_gpu(settings):
             household.start("gpu worker", "worker", "--queue", "gpu")
         typer.echo(f"audits are kept in {_shown(settings.db)}; stop with Ctrl-C", err=True)
-        _report(store, household, stopped)
+        _report(store, household, stop)
     return 0
 
 
-def _when_told() -> list[int]:
-    """Empty, until a signal says to stop."""
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: stopped.append(number))
-    return stopped
-
-
-def _report(store: Store, household: Household, stopped: list[int]) -> None:
+def _report(store: Store, household: Household, stop: threading.Event) -> None:
     """Print what finishes, until somebody wants to stop."""
     since = datetime.now(UTC)
     told: set[str] = set()
-    while not stopped:
+    while not stop.is_set():
         household.tend()
         try:
             for audit in _finished(store, since):

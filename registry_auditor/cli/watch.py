@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_auditor.cli import options
-from registry_auditor.cli.environment import export
-from registry_auditor.errors import UsageError
+from registry_auditor.cli.environment import export, require_something_to_watch, stop_signal
 
 if TYPE_CHECKING:
     from registry_auditor.config import Settings
@@ -31,17 +28,14 @@ def watch(
     Example: registry-auditor watch --registry dir:/models --registry hf:my-org
     """
     settings = export(registries=registry, db=db, banks=banks)
-    if not settings.registries and not settings.hooks:
-        raise UsageError("nothing to watch: pass --registry dir:FOLDER, or set `registries` in auditor.toml")
+    require_something_to_watch(settings)
     with options.open_store(settings) as store:
         watcher = _watcher(settings, store)
         if once:
             return _once(watcher)
         from registry_auditor.watch import watch
 
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = stop_signal()
         typer.echo(f"watching {', '.join(settings.registries) or 'what webhooks name'}", err=True)
         watch(watcher, stop)
     return 0

@@ -61,7 +61,8 @@ def _stirrings(roots: list[Path], stop: threading.Event) -> Iterator[set[Path]]:
     """Under which of `roots` something changed, at least once a tick; the first time, nothing."""
     yield set()
     if not roots:
-        while not stop.wait(TICK_S):
+        while not stop.is_set():
+            time.sleep(TICK_S)
             yield set()
         return
     try:

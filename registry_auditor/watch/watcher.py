@@ -48,7 +48,7 @@ class Watcher:
     @classmethod
     def of(cls, settings: Settings, store: Store, plan: Sequence[Step]) -> Watcher:
         """The watcher that the settings describe. Raises UsageError for a registry that cannot be watched."""
-        cache = Cache(settings.cache / "models", settings.cache_bytes)
+        cache = Cache(*settings.downloads)
         registries = {spec: watched(spec, cache=cache, settle_s=settings.settle_s) for spec in settings.registries}
         return cls(store, registries, cache, tuple(plan), settings.fail_on, settings.poll_s, settings.full_pass_s)
 
