@@ -249,6 +249,11 @@ class Job:
     fail_on: Severity = Severity.HIGH
     plan: tuple[StepKey, ...] = ()
     queue: Queue = Queue.CPU
+    wish: Mapping[str, Mapping[str, Any]] | None = None
+    """Which analyzers somebody asked for by name, with parameters of their own; None: as the settings say.
+
+    Such a job may come without revisions, base and plan: the worker that takes it up finds them out.
+    """
 
 
 @dataclass(frozen=True)

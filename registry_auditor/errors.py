@@ -2,7 +2,8 @@
 
     AuditorError                     exit 2: something outside the models failed
     ├── UsageError                   exit 4: the command line or a configuration is wrong
-    │   └── NotFound                 no audit, finding or bank has this id, or more than one does
+    │   ├── NotFound                 no audit, finding or bank has this id, or more than one does
+    │   └── Conflict                 it is not in a state for that, or an idempotency key was used for something else
     ├── RegistryError                a registry has no such model, or will not give it
     │   └── RegistryUnavailable      it cannot be reached now, or asks to wait: later may succeed
     ├── WeightsError                 a snapshot is broken, hostile or not understood
@@ -30,6 +31,10 @@ class UsageError(AuditorError):
 
 class NotFound(UsageError):
     """No audit, finding or bank has this id, or more than one begins with it."""
+
+
+class Conflict(UsageError):
+    """What it is asked of is not in a state for that, or an idempotency key was used for another request."""
 
 
 class RegistryError(AuditorError):

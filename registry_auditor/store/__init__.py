@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from registry_auditor.domain import Audit, Job, ModelRef, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
 from registry_auditor.store import inbox, outbox, queue, read, schema, sightings, totals, watching, write
+from registry_auditor.store.analyzers import Analyzers
 from registry_auditor.store.banks import BankFolder, group
-from registry_auditor.store.engine import WRITES, connect, parse, shown, sqlite_file, transact
+from registry_auditor.store.engine import connect, parse, shown, sqlite_file
 from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters, SightingFilters
+from registry_auditor.store.models import Models
+from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.records import (
     Backlog,
     BankInfo,
@@ -31,8 +33,14 @@ from registry_auditor.store.records import (
     StoredRun,
     Watched,
 )
+from registry_auditor.store.requests import Requests
 from registry_auditor.store.schema import Schema, SchemaState, check, upgrade
+from registry_auditor.store.search import Search
 from registry_auditor.store.sightings import Claim
+from registry_auditor.store.suppressions import Suppressions
+from registry_auditor.store.tokens import Tokens
+from registry_auditor.store.triage import Triages
+from registry_auditor.store.writes import Writes
 
 __all__ = [
     "Backlog",
@@ -54,14 +62,8 @@ __all__ = [
     "upgrade",
 ]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-PAGE = 50
-"""How many items of a list are given when nobody says how many."""
-
-
-class Store:
+class Store(Part):
     """One database and one place for bank files; threads may share it, processes open their own.
 
     Every method is one transaction. All raise StoreError, with cause and remedy, if the database cannot be used.
@@ -69,9 +71,15 @@ class Store:
 
     def __init__(self, engine: Engine, banks: BankFolder) -> None:
         """Use `Store.open`, which checks both."""
-        self._engine = engine
-        self._writer = engine.execution_options(**WRITES)
-        self._banks = banks
+        super().__init__(engine, banks)
+        self.analyzers = Analyzers(engine, banks)
+        self.models = Models(engine, banks)
+        self.requests = Requests(engine, banks)
+        self.search = Search(engine, banks)
+        self.suppressions = Suppressions(engine, banks)
+        self.tokens = Tokens(engine, banks)
+        self.triage = Triages(engine, banks)
+        self.writes = Writes(engine, banks)
 
     @classmethod
     def open(cls, url: str, *, banks: str | None = None, create: bool = False) -> Store:
@@ -290,9 +298,3 @@ class Store:
     def vectors(self, sha256: str) -> npt.NDArray[np.float32]:
         """The directions of a bank, one a row. Raises StoreError if the file is missing or was changed."""
         return self._banks.vectors(sha256)
-
-    def _read(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return transact(self._engine, work, *args, **kwargs)
-
-    def _write(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return transact(self._writer, work, *args, **kwargs)

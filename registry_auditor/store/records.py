@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
 from registry_auditor.domain import BaseSource, Finding, ModelRef, Queue, Run, RunStatus, Site, TokenReadout
+from registry_auditor.store.opinions import Standing
 
 T = TypeVar("T")
+NOBODY = Standing()
 
 
 class Page(NamedTuple, Generic[T]):
@@ -40,11 +42,13 @@ class StoredRun:
     run: Run
     """`directions` is empty: ask for `Store.directions` or `Store.vectors`."""
     banks: tuple[BankInfo, ...]
+    findings: tuple[StoredFinding, ...] = ()
+    """Those of `run.findings`, in the same order, with what the store knows of them."""
 
 
 @dataclass(frozen=True)
 class StoredFinding:
-    """A finding, and for which model it was made."""
+    """A finding, for which model it was made, and what people think of it."""
 
     id: str
     fingerprint: str
@@ -56,6 +60,7 @@ class StoredFinding:
     analyzer: str
     finding: Finding
     created_at: datetime
+    standing: Standing = NOBODY
 
 
 @dataclass(frozen=True)

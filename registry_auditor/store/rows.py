@@ -33,7 +33,11 @@ Values = dict[str, Any]
 
 def job_digest(job: Job) -> str:
     """Equal for jobs that ask for the same work; who claims the base, and who can do it, does not matter."""
-    return digest_of([str(job.model), job.base and str(job.base), job.fail_on, _plan(job.plan)])
+    return digest_of([str(job.model), job.base and str(job.base), job.fail_on, _plan(job.plan), *_wished(job)])
+
+
+def _wished(job: Job) -> list[Any]:
+    return [] if job.wish is None else [plain(job.wish)]
 
 
 def audit_values(job: Job, *, model_id: int, base_id: int | None, now: datetime) -> Values:
@@ -45,6 +49,7 @@ def audit_values(job: Job, *, model_id: int, base_id: int | None, now: datetime)
         "base_source": job.base_source,
         "fail_on": job.fail_on,
         "plan": _plan(job.plan),
+        "wish": None if job.wish is None else plain(job.wish),
         "job_digest": job_digest(job),
         "queue": job.queue,
         "state": AuditState.QUEUED,
@@ -77,6 +82,7 @@ def audit(row: AuditRow, model: ModelRow, base: ModelRow | None) -> Audit:
         fail_on=row.fail_on,
         plan=plan_of(row),
         queue=row.queue,
+        wish=row.wish,
     )
     return Audit(
         id=row.id,

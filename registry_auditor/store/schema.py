@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, column, func, inspect, select, table
 
 from registry_auditor.errors import SchemaMismatch, StoreError
+from registry_auditor.store import people  # its tables are part of the schema
 from registry_auditor.store.engine import WRITES, connect, failures_of, parse, shown, sqlite_file
-from registry_auditor.store.tables import Tables
 
 MIGRATIONS = files("registry_auditor.migrations")
 """Where the package lies, installed or not."""
@@ -133,7 +133,7 @@ def _compare(connection: Connection) -> Schema:
     if VERSION_TABLE in tables:
         found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
     if found is None:
-        state = SchemaState.FOREIGN if tables & set(Tables.metadata.tables) else SchemaState.EMPTY
+        state = SchemaState.FOREIGN if tables & set(people.Tables.metadata.tables) else SchemaState.EMPTY
     elif found not in known:
         state = SchemaState.NEWER
     else:

@@ -104,6 +104,8 @@ class AuditRow(Tables):
     fail_on: Mapped[Severity]
     plan: Mapped[List]
     """[["svd-diff", 1, "<digest of its parameters>"]]"""
+    wish: Mapped[Object | None]
+    """{"svd-diff": {"max_directions": 5}}: what somebody asked for by name; NULL: as the settings say."""
     job_digest: Mapped[str]
     model_digest: Mapped[str | None]
     """NULL until a worker has opened the model."""
@@ -221,6 +223,8 @@ class BankRow(Tables):
     directions: Mapped[int]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
+    sketches: Mapped[bytes | None]
+    """One sketch a direction, in order, all of one length; NULL until a search has needed it."""
 
 
 class RunBankRow(Tables):

@@ -1,0 +1,1 @@
+"""The pages: what the API answers, for people to look at."""
