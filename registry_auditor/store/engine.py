@@ -12,11 +12,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Engine,
+    create_engine,
+    event,
+    func,
+    literal,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from registry_auditor.domain import digest_of
 from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.store.columns import UtcDateTime, to_json
 
@@ -156,7 +170,23 @@ def now(session: Session) -> datetime:
     """The time. It is the server's: of two machines, one that is slow must not find due audits to be early."""
     if session.get_bind().dialect.name == "sqlite":
         return datetime.now(UTC)
-    return session.scalars(select(func.clock_timestamp(type_=UtcDateTime()))).one()
+    return session.scalars(select(clock(session))).one()
+
+
+def clock(session: Session) -> ColumnElement[datetime]:
+    """The time of `now`, as part of a statement."""
+    if session.get_bind().dialect.name == "sqlite":
+        return literal(datetime.now(UTC), UtcDateTime())
+    return func.clock_timestamp(type_=UtcDateTime())
+
+
+def alone(session: Session, *what: str) -> None:
+    """Wait for other transactions that have said the same; until this one ends, others that say it wait.
+
+    On SQLite one writer works at a time as it is.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(int(digest_of(what)[:15], 16))))
 
 
 def read_in_order(session: Session) -> None:
