@@ -9,18 +9,24 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from registry_auditor.api import health, metrics, problems
+from registry_auditor.api import health, metrics, problems, v1
+from registry_auditor.api.access import Access
+from registry_auditor.api.body import Limited
 from registry_auditor.api.doors import doors
+from registry_auditor.api.headers import Headed
 from registry_auditor.api.hooks import Hooks
 from registry_auditor.api.intake import Intake
+from registry_auditor.api.origins import LoopbackOnly
 from registry_auditor.api.recent import Recent
 from registry_auditor.api.standing import reader
 from registry_auditor.config import Settings
 from registry_auditor.store import Store
 
 
-def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
-    """Hooks, health and metrics on `store`; without one, on that of the settings, closed when the server stops.
+def create_app(settings: Settings, store: Store | None = None, *, open_to_all: bool = False) -> FastAPI:
+    """API, pages, hooks, health and metrics on `store`; without one, on that of the settings, closed at the end.
+
+    With `open_to_all` nobody needs a token: the caller then lets the server listen on loopback only.
 
     Raises UsageError if a hook has no secret, or one that is too weak; it names every fault.
     """
@@ -40,6 +46,12 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     problems.install(app)
     hooks = Hooks(entrances, Intake(opened.accept), folders=_folders(settings))
     standing = Recent(reader(opened, settings.db))
+    app.add_middleware(Limited)
+    if open_to_all:
+        app.add_middleware(LoopbackOnly)
+    app.add_middleware(Headed)  # around the others
+    access = Access(opened, open_to_all=open_to_all)
+    app.include_router(v1.router(opened, settings, access))
     app.include_router(hooks.router())
     app.include_router(health.router(standing))
     app.include_router(metrics.router(standing, hooks))

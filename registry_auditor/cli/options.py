@@ -59,6 +59,7 @@ Registries = Annotated[
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")]
+NoAuth = Annotated[bool, typer.Option("--no-auth", help="Ask nobody for a token; on a loopback address only.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")]
 After = Annotated[str | None, typer.Option("--after", metavar="NEXT", help="Go on after a previous page.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="GLOB", help="Only these, such as 'hf:org/*'.")]

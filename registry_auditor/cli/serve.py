@@ -26,10 +26,12 @@ def serve(
     port: options.Port = 8321,
     db: options.DB = None,
     banks: options.Banks = None,
+    no_auth: options.NoAuth = False,
 ) -> None:
-    """Answer webhooks, /health and /metrics until it is stopped with Ctrl-C or SIGTERM.
+    """Serve the pages and the API, and answer webhooks, until it is stopped with Ctrl-C or SIGTERM.
 
-    A registry that is configured as a hook calls /hooks/SOURCE/ID; what it says is looked into by `watch`.
+    Who reads needs a token: `registry-auditor tokens create`. A registry that is configured as a hook calls
+    /hooks/SOURCE/ID; what it says is looked into by `watch`.
 
     Example: registry-auditor serve --host 127.0.0.1 --port 8321
     """
@@ -38,8 +40,10 @@ def serve(
 
     settings = load(db=db, banks=banks)
     with options.open_store(settings) as store:
-        app = create_app(settings, store)
+        app = create_app(settings, store, open_to_all=no_auth)
         with _listen(host, port) as listening:
+            if no_auth:
+                _require_loopback(host, listening)
             shown = f"[{host}]" if listening.family == socket.AF_INET6 else host
             typer.echo(f"listening on http://{shown}:{port}", err=True)
             _run(app, listening)
@@ -60,6 +64,17 @@ def _listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise AuditorError(f"port {port} is not open to this user; pass a --port from 1024 on") from error
         raise UsageError(f"--host {host}: {error.strerror}; pass an address of this machine") from error
+
+
+def _require_loopback(host: str, listening: socket.socket) -> None:
+    """Raises UsageError if anybody but this machine can reach `listening`."""
+    from registry_auditor.api.origins import is_loopback
+
+    if not is_loopback(listening.getsockname()[0]):
+        raise UsageError(
+            f"--no-auth: {host} can be reached from other machines; pass --host 127.0.0.1, "
+            "or leave --no-auth out and make a token: registry-auditor tokens create NAME"
+        )
 
 
 def _run(app: FastAPI, listening: socket.socket) -> None:

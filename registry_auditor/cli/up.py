@@ -36,8 +36,9 @@ def up(
     banks: options.Banks = None,
     device: options.Device = None,
     timeout: options.Timeout = None,
+    no_auth: options.NoAuth = False,
 ) -> int:
-    """Watch registries and audit what they show: watcher, worker, API and broker, until Ctrl-C.
+    """Watch registries and audit what they show: watcher, worker, API, pages and broker, until Ctrl-C.
 
     Prints a line for every finished audit. Nothing is lost by stopping it, however it is stopped.
 
@@ -56,7 +57,7 @@ def up(
             broker = f"redis+socket://{folder}/broker.sock"
             household.start("broker", "broker", "--socket", f"{folder}/broker.sock")
         export(broker=broker)
-        household.start("api", "serve", "--host", host, "--port", str(port))
+        household.start("api", "serve", "--host", host, "--port", str(port), *(["--no-auth"] if no_auth else []))
         household.start("watcher", "watch")
         household.start("control", "worker", "--queue", "control", "--beat")
         household.start("worker", "worker", "--queue", "cpu", "--concurrency", str(concurrency))
