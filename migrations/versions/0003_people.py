@@ -50,7 +50,7 @@ def _opinions() -> None:
         sa.Column("at", Time, nullable=False),
         sa.Column("by", sa.Text, nullable=False),
     )
-    op.create_index("ix_triages_fingerprint_id", "triages", ["fingerprint", "id"])
+    op.create_index("ix_triages_fingerprint_at_id", "triages", ["fingerprint", "at", "id"])
     op.create_table(
         "suppressions",
         sa.Column("id", sa.Text, primary_key=True),

@@ -13,13 +13,14 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
-from registry_auditor.domain import Audit, Finding, ModelRef, Site
+from registry_auditor.domain import Audit, ModelRef, Site
 from registry_auditor.errors import NotFound, UsageError
 from registry_auditor.store import filters as only
 from registry_auditor.store import rows
 from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters
 from registry_auditor.store.ids import span
 from registry_auditor.store.records import BankInfo, Page, StoredDirection, StoredFinding, StoredRun
+from registry_auditor.store.standing import with_standings
 from registry_auditor.store.tables import (
     AuditRow,
     AuditRunRow,
@@ -53,21 +54,20 @@ def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack
 
 def runs(session: Session, audit_id: str) -> list[StoredRun]:
     """The latest run of every step of an audit, in the order of its plan."""
+    of = audit(session, audit_id)
     shown = session.scalars(
         select(RunRow)
         .join(AuditRunRow, AuditRunRow.run_id == RunRow.id)
-        .where(AuditRunRow.audit_id == audit(session, audit_id).id)
+        .where(AuditRunRow.audit_id == of.id)
         .order_by(AuditRunRow.position)
     ).all()
     ids = [row.id for row in shown]
-    findings: dict[str, list[Finding]] = defaultdict(list)
-    for row in session.scalars(select(FindingRow).where(FindingRow.run_id.in_(ids)).order_by(FindingRow.ordinal)):
-        findings[row.run_id].append(rows.finding(row))
+    findings = _findings_of_runs(session, ids, of)
     banks: dict[str, list[BankRow]] = defaultdict(list)
     of_run = select(RunBankRow.run_id, BankRow).join(BankRow, BankRow.sha256 == RunBankRow.bank_sha256)
     for run_id, bank in session.execute(of_run.where(RunBankRow.run_id.in_(ids)).order_by(RunBankRow.position)):
         banks[run_id].append(bank)
-    return [StoredRun(row.id, rows.run(row, findings[row.id]), _bank_infos(row, banks[row.id])) for row in shown]
+    return [_stored_run(row, _bank_infos(row, banks[row.id]), findings[row.id]) for row in shown]
 
 
 def findings(
@@ -84,13 +84,15 @@ def findings(
     first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
     statement = _findings(first.correlate(FindingRow).scalar_subquery()).where(*conditions)
     found = session.execute(statement.order_by(FindingRow.id.desc()).limit(limit + 1))
-    return page([_stored_finding(*row) for row in found], limit, lambda item: item.id)
+    items = [_stored_finding(row, audit_id, rows.model_ref(model)) for row, audit_id, model in found]
+    return page(with_standings(session, items), limit, lambda item: item.id)
 
 
 def finding(session: Session, id_or_prefix: str) -> StoredFinding:
     """The finding whose id begins so, shown by an audit or not. Raises NotFound if none or several do."""
     statement = _findings(RunRow.audit_id).where(FindingRow.id.between(*span(id_or_prefix))).limit(2)
-    return _stored_finding(*_single(session.execute(statement).all(), "finding", id_or_prefix))
+    row, audit_id, model = _single(session.execute(statement).all(), "finding", id_or_prefix)
+    return with_standings(session, [_stored_finding(row, audit_id, rows.model_ref(model))])[0]
 
 
 def directions(
@@ -164,16 +166,31 @@ def _place(cursor: str) -> tuple[float, str, int]:
         raise UsageError(f"{cursor!r} does not continue a list of directions: pass the `next` of a page") from error
 
 
+def _findings_of_runs(session: Session, ids: list[str], of: Audit) -> dict[str, list[StoredFinding]]:
+    theirs = FindingRow.run_id.in_(ids)
+    found = session.scalars(select(FindingRow).where(theirs).order_by(FindingRow.run_id, FindingRow.ordinal)).all()
+    stored = [_stored_finding(row, of.id, of.job.model) for row in found]
+    standing = with_standings(session, stored, fingerprints=select(FindingRow.fingerprint).where(theirs))
+    findings: dict[str, list[StoredFinding]] = defaultdict(list)
+    for row, one in zip(found, standing, strict=True):
+        findings[row.run_id].append(one)
+    return findings
+
+
+def _stored_run(row: RunRow, banks: tuple[BankInfo, ...], findings: Sequence[StoredFinding]) -> StoredRun:
+    return StoredRun(row.id, rows.run(row, [each.finding for each in findings]), banks, tuple(findings))
+
+
 def _bank_infos(run: RunRow, banks: Iterable[BankRow]) -> tuple[BankInfo, ...]:
     return tuple(BankInfo(b.sha256, run.analyzer, b.directions, b.basis, b.dimension) for b in banks)
 
 
-def _stored_finding(row: FindingRow, audit_id: str, model: ModelRow) -> StoredFinding:
+def _stored_finding(row: FindingRow, audit_id: str, model: ModelRef) -> StoredFinding:
     return StoredFinding(
         id=row.id,
         fingerprint=row.fingerprint,
         audit=audit_id,
-        model=rows.model_ref(model),
+        model=model,
         analyzer=row.analyzer,
         finding=rows.finding(row),
         created_at=row.created_at,

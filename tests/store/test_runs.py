@@ -125,7 +125,7 @@ def test_a_second_audit_adopts_what_is_finished(
     store.save(first.id, run(findings=(finding,)))
     for _ in range(2):
         store.adopt(second.id, subject, step)
-    assert store.runs(second.id) == store.runs(first.id)
+    assert [(each.id, each.run) for each in store.runs(second.id)] == [(e.id, e.run) for e in store.runs(first.id)]
     (found,) = store.findings(audit_id=second.id).items
     assert (found.audit, found.model.name) == (second.id, "org/copy")
 

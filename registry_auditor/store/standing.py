@@ -1,0 +1,153 @@
+"""Where findings stand among people: which triage holds, which suppression covers them, and whether they count.
+
+The latest triage of a fingerprint holds until it expires; a triage before it never comes back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.elements import SQLCoreOperations
+
+from registry_auditor.domain import ModelRef
+from registry_auditor.store.engine import clock
+from registry_auditor.store.opinions import Justification, Opinion, Standing, Suppression, Triage, TriageState
+from registry_auditor.store.people import SuppressionRow, TriageRow
+from registry_auditor.store.records import StoredFinding
+from registry_auditor.store.tables import FindingRow, ModelRow
+
+Later = aliased(TriageRow, name="later")
+
+
+def with_standings(
+    session: Session, found: Sequence[StoredFinding], *, fingerprints: Select[str] | None = None
+) -> list[StoredFinding]:
+    """`found`, each with where it stands now: two statements, however many they are.
+
+    With thousands of them, say by `fingerprints` where theirs can be read: a statement has so many parameters only.
+    """
+    if not found:
+        return []
+    theirs = {each.fingerprint for each in found} if fingerprints is None else fingerprints
+    triages = session.scalars(select(TriageRow).where(TriageRow.fingerprint.in_(theirs), *_holding(session)))
+    opinions = {row.fingerprint: opinion(row) for row in triages}
+    either = or_(SuppressionRow.fingerprint.is_(None), SuppressionRow.fingerprint.in_(theirs))
+    rules = session.scalars(select(SuppressionRow).where(*active(session), either).order_by(SuppressionRow.expires_at))
+    longest_first = [suppression(row) for row in rules][::-1]
+    return [
+        replace(each, standing=Standing(opinions.get(each.fingerprint), _first(longest_first, each))) for each in found
+    ]
+
+
+def of_state(session: Session, state: TriageState) -> ColumnElement[bool]:
+    """On `findings`: those whose triage state is this one now."""
+    holding = select(TriageRow.fingerprint).where(*_holding(session))
+    if state is TriageState.NOT_SET:
+        return FindingRow.fingerprint.not_in(holding.where(TriageRow.state != state))
+    return FindingRow.fingerprint.in_(holding.where(TriageRow.state == state))
+
+
+def counting(session: Session) -> ColumnElement[bool]:
+    """On `findings` and `models`: those that count for verdicts and gates, as `Standing.counts` says."""
+    dismissing = [state for state in TriageState if state.dismisses]
+    dismissed = select(TriageRow.fingerprint).where(*_holding(session), TriageRow.state.in_(dismissing))
+    suppressed = exists().where(*active(session), covering(session)).correlate(FindingRow, ModelRow)
+    return and_(FindingRow.fingerprint.not_in(dismissed), ~suppressed)
+
+
+def active(session: Session) -> tuple[ColumnElement[bool], ...]:
+    """On `suppressions`: those that hold now."""
+    return SuppressionRow.ended_at.is_(None), SuppressionRow.expires_at > clock(session)
+
+
+def covering(session: Session) -> ColumnElement[bool]:
+    """On `suppressions`, `findings` and `models`: those that fit each other, as `covers` says."""
+    rule, name = SuppressionRow, ModelRow.within + ":" + ModelRow.name
+    model = or_(_fits(session, name, rule.model), _fits(session, name + "@" + ModelRow.revision, rule.model))
+    return and_(
+        or_(rule.code.is_(None), _fits(session, FindingRow.code, rule.code)),
+        or_(rule.model.is_(None), model),
+        or_(rule.fingerprint.is_(None), rule.fingerprint == FindingRow.fingerprint),
+    )
+
+
+def covers(rule: Suppression, *, code: str, model: ModelRef, fingerprint: str) -> bool:
+    """Whether every pattern of `rule` fits a finding of this model; whether the rule holds is another question."""
+    names = (f"{model.registry}:{model.name}", f"{model.registry}:{model.name}@{model.revision or ''}")
+    return (
+        (rule.code is None or _pattern(rule.code).fullmatch(code) is not None)
+        and (rule.model is None or any(_pattern(rule.model).fullmatch(name) for name in names))
+        and rule.fingerprint in (None, fingerprint)
+    )
+
+
+def opinion(row: TriageRow) -> Opinion:
+    """The opinion of a row."""
+    said = Triage(
+        state=TriageState(row.state),
+        justification=None if row.justification is None else Justification(row.justification),
+        owner=row.owner,
+        comment=row.comment,
+        expires_at=row.expires_at,
+    )
+    return Opinion(id=row.id, fingerprint=row.fingerprint, triage=said, at=row.at, by=row.by)
+
+
+def suppression(row: SuppressionRow) -> Suppression:
+    """The suppression of a row."""
+    return Suppression(
+        id=row.id,
+        code=row.code,
+        model=row.model,
+        fingerprint=row.fingerprint,
+        reason=row.reason,
+        owner=row.owner,
+        created_at=row.created_at,
+        by=row.by,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+        ended_by=row.ended_by,
+    )
+
+
+def _holding(session: Session) -> tuple[ColumnElement[bool], ...]:
+    """On `triages`: the latest of each fingerprint, unless it has expired."""
+    # By the server's clock, and only then by id: the clocks of those who make ids may differ.
+    place, later = tuple_(TriageRow.at, TriageRow.id), tuple_(Later.at, Later.id)
+    latest = ~exists().where(Later.fingerprint == TriageRow.fingerprint, later > place).correlate(TriageRow)
+    return latest, _ahead(session, TriageRow.expires_at)
+
+
+def _ahead(session: Session, expires_at: SQLCoreOperations[datetime | None]) -> ColumnElement[bool]:
+    return or_(expires_at.is_(None), expires_at > clock(session))
+
+
+def _first(rules: Iterable[Suppression], found: StoredFinding) -> Suppression | None:
+    asked = {"code": found.finding.code, "model": found.model, "fingerprint": found.fingerprint}
+    return next((rule for rule in rules if covers(rule, **asked)), None)
+
+
+@lru_cache(maxsize=4096)
+def _pattern(glob: str) -> re.Pattern[str]:
+    """`*` is any text, `?` any character, upper and lower case apart: as `filters` has it."""
+    first, *others = ["".join("." if c == "?" else re.escape(c) for c in part) for part in glob.split("*")]
+    if not others:
+        return re.compile(first, re.DOTALL)
+    # Atomic: the leftmost place for a part is as good as any, and a hostile pattern must not make us try them all.
+    between = "".join(f"(?>.*?{part})" for part in others[:-1] if part)
+    return re.compile(f"{first}{between}.*{others[-1]}", re.DOTALL)
+
+
+def _fits(session: Session, text: SQLCoreOperations[str], glob: SQLCoreOperations[str | None]) -> ColumnElement[bool]:
+    """`_pattern` in SQL, for a glob that is in a column."""
+    if session.get_bind().dialect.name == "sqlite":
+        return text.bool_op("GLOB")(func.replace(glob, "[", "[[]"))
+    for special in "\\%_":
+        glob = func.replace(glob, special, f"\\{special}")
+    return text.like(func.translate(glob, "*?", "%_"), escape="\\")
