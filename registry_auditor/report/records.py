@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from registry_auditor.domain import Audit, Finding, ModelRef, Site
 from registry_auditor.report.document import Report
 from registry_auditor.store import BankInfo, Sighting, StoredDirection, StoredFinding, StoredRun, Watched
+from registry_auditor.store.opinions import Opinion, Standing, Suppression
 
 SCHEMA_VERSION = "1"
 """Raised when a field changes its meaning or goes; new fields may appear at any time."""
@@ -41,9 +42,9 @@ def audit(record: Audit) -> Json:
         "verdict": record.verdict,
         "reason": record.reason,
         "fail_on": job.fail_on,
-        "queued_at": _time(record.queued_at),
-        "started_at": _time(record.started_at),
-        "finished_at": _time(record.finished_at),
+        "queued_at": moment(record.queued_at),
+        "started_at": moment(record.started_at),
+        "finished_at": moment(record.finished_at),
     }
 
 
@@ -54,8 +55,8 @@ def sighting(seen: Sighting) -> Json:
         "base": None if seen.base is None else {**_model(seen.base, None), "source": seen.base_source},
         "skipped": seen.skipped,
         "registry": seen.registry,
-        "first_seen_at": _time(seen.first_seen_at),
-        "last_seen_at": _time(seen.last_seen_at),
+        "first_seen_at": moment(seen.first_seen_at),
+        "last_seen_at": moment(seen.last_seen_at),
     }
 
 
@@ -64,8 +65,8 @@ def watched(state: Watched) -> Json:
     return {
         "registry": state.registry,
         "cursor": state.cursor,
-        "polled_at": _time(state.polled_at),
-        "full_at": _time(state.full_at),
+        "polled_at": moment(state.polled_at),
+        "full_at": moment(state.full_at),
         "problem": state.problem,
     }
 
@@ -112,8 +113,52 @@ def stored_finding(stored: StoredFinding) -> Json:
         "audit": stored.audit,
         "model": str(stored.model),
         "analyzer": stored.analyzer,
-        "created_at": _time(stored.created_at),
+        "created_at": moment(stored.created_at),
         **finding(stored.finding),
+        **standing(stored.standing),
+    }
+
+
+def standing(among: Standing) -> Json:
+    """Where a finding stands among people."""
+    return {
+        "state": among.state,
+        "counts": among.counts,
+        "triage": None if among.opinion is None else opinion(among.opinion),
+        "suppression": None if among.suppression is None else suppression(among.suppression),
+    }
+
+
+def opinion(said: Opinion) -> Json:
+    """What somebody said about a finding."""
+    triage = said.triage
+    return {
+        "id": said.id,
+        "state": triage.state,
+        "justification": triage.justification,
+        "owner": triage.owner,
+        "comment": triage.comment,
+        "expires_at": moment(triage.expires_at),
+        "at": moment(said.at),
+        "by": said.by,
+    }
+
+
+def suppression(rule: Suppression) -> Json:
+    """A rule that takes findings out of verdicts."""
+    return {
+        "id": rule.id,
+        "code": rule.code,
+        "model": rule.model,
+        "fingerprint": rule.fingerprint,
+        "reason": rule.reason,
+        "owner": rule.owner,
+        "active": rule.is_active(datetime.now(UTC)),
+        "created_at": moment(rule.created_at),
+        "by": rule.by,
+        "expires_at": moment(rule.expires_at),
+        "ended_at": moment(rule.ended_at),
+        "ended_by": rule.ended_by,
     }
 
 
@@ -156,5 +201,6 @@ def _model(ref: ModelRef, digest: str | None) -> Json:
     return {"ref": str(ref), "digest": digest or ref.revision}
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def moment(time: datetime | None) -> str | None:
+    """A time as RFC 3339."""
+    return None if time is None else time.isoformat()

@@ -101,8 +101,8 @@ class BankFolder:
 
     def write(self, bank: Bank) -> None:
         """Afterwards the file is there, whole and intact. A file that somebody damaged is replaced."""
-        path = self._path(bank.sha256)
-        with self._failures(bank.sha256):
+        path = self.path(bank.sha256)
+        with self.failures(bank.sha256):
             if self.files.exists(path) and self._digest(path) == bank.sha256:
                 return
             self.files.makedirs(self.files._parent(path), exist_ok=True)
@@ -123,22 +123,36 @@ class BankFolder:
 
     def read(self, sha256: str) -> bytes:
         """The bytes of a bank, all in memory. Raises StoreError if they are missing or not what was written."""
-        path = self._path(sha256)
-        with self._failures(sha256):
+        path = self.path(sha256)
+        with self.failures(sha256):
             content: bytes = self.files.cat_file(path)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise StoreError(
-                f"bank {sha256}: {path} holds other bytes than were written; "
-                "restore it from a copy, or delete it and audit the model again in a fresh database"
-            )
+            raise _damaged(sha256, path)
         return content
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """The bytes of a bank, piece by piece; the last piece comes only if all of them are what was written.
+
+        Raises StoreError, before the first piece, if they are missing, and before the last one if they were changed.
+        """
+        path, digest, held = self._path(sha256), hashlib.sha256(), b""
+        with self._failures(sha256), self.files.open(path, "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                if held:
+                    yield held
+                digest.update(chunk)
+                held = chunk
+        if digest.hexdigest() != sha256:
+            raise _damaged(sha256, path)
+        yield held
 
     def vectors(self, sha256: str) -> npt.NDArray[np.float32]:
         """The directions of a bank, one a row."""
         tensors: dict[str, npt.NDArray[np.float32]] = safetensors.numpy.load(self.read(sha256))
         return tensors["vectors"]
 
-    def _path(self, sha256: str) -> str:
+    def path(self, sha256: str) -> str:
+        """Where the file of a bank is, or would be. Raises NotFound for what is no digest."""
         if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
             raise NotFound(f"{sha256!r} is no bank: give the 64 hex digits that `audits show` prints")
         return f"{self.root}/{sha256[:2]}/{sha256}.safetensors"
@@ -157,7 +171,8 @@ class BankFolder:
             self.files.mv(partial, path)
 
     @contextmanager
-    def _failures(self, sha256: str) -> Iterator[None]:
+    def failures(self, sha256: str) -> Iterator[None]:
+        """Turn what goes wrong with the file of a bank into a StoreError."""
         try:
             yield
         except FileNotFoundError as error:
@@ -166,3 +181,10 @@ class BankFolder:
             ) from error
         except OSError as error:
             raise StoreError(f"bank {sha256}: {self.url}: {error}; check its permissions and free space") from error
+
+
+def _damaged(sha256: str, path: str) -> StoreError:
+    return StoreError(
+        f"bank {sha256}: {path} holds other bytes than were written; "
+        "restore it from a copy, or delete it and audit the model again in a fresh database"
+    )

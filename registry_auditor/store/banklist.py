@@ -1,0 +1,80 @@
+"""Bank files as one can ask for them: a list, and the bytes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry_auditor.errors import NotFound
+from registry_auditor.store.part import PAGE, Part
+from registry_auditor.store.read import page
+from registry_auditor.store.records import Page
+from registry_auditor.store.tables import BankRow
+
+COLUMNS = (
+    BankRow.sha256,
+    BankRow.basis,
+    BankRow.dimension,
+    BankRow.directions,
+    BankRow.size_bytes,
+    BankRow.created_at,
+)
+"""All but the sketches, which are large."""
+
+
+@dataclass(frozen=True)
+class BankFile:
+    """A bank file by itself, whichever runs brought it forth."""
+
+    sha256: str
+    basis: str
+    """Digest of the base; the base's reference where only that is known; '' without a base."""
+    dimension: int
+    directions: int
+    size_bytes: int
+    created_at: datetime
+
+
+class BankList(Part):
+    """The bank files."""
+
+    @classmethod
+    def of(cls, store: Part) -> Self:
+        """Those of `store`."""
+        return cls(store._engine, store._banks)
+
+    def list(self, *, limit: int = PAGE, after: str | None = None, basis: str | None = None) -> Page[BankFile]:
+        """Bank files by name; only those of one basis."""
+        return self._read(_banks, limit=limit, after=after, basis=basis)
+
+    def get(self, sha256: str) -> BankFile:
+        """Raises NotFound."""
+        return self._read(_bank, sha256)
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """The bytes of a bank, piece by piece; the last piece comes only if all of them are what was written.
+
+        Raises StoreError, before the first piece, if they are missing, and before the last one if they were changed.
+        """
+        return self._banks.chunks(sha256)
+
+
+def _banks(session: Session, *, limit: int, after: str | None, basis: str | None) -> Page[BankFile]:
+    statement = select(*COLUMNS).order_by(BankRow.sha256).limit(limit + 1)
+    if basis is not None:
+        statement = statement.where(BankRow.basis == basis)
+    if after:
+        statement = statement.where(BankRow.sha256 > after)
+    return page([BankFile(*row) for row in session.execute(statement)], limit, lambda file: file.sha256)
+
+
+def _bank(session: Session, sha256: str) -> BankFile:
+    row = session.execute(select(*COLUMNS).where(BankRow.sha256 == sha256)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no bank {sha256[:100]}: /api/v1/direction-banks lists all")
+    return BankFile(*row)
