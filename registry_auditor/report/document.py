@@ -25,6 +25,8 @@ class Report:
     directions: tuple[StoredDirection, ...]
     """A few of the strongest: readable ones first, then by strength."""
     exit_code: int
+    considered: tuple[StoredDirection, ...] = ()
+    """Those among which `directions` were chosen, strongest first."""
 
     @property
     def findings(self) -> list[tuple[str, Finding]]:
@@ -48,11 +50,12 @@ def gather(store: Store, audit_id: str, *, allow_incomplete: bool = False) -> Re
     """The report of one audit. Raises NotFound if there is no such audit."""
     audit = store.audit(audit_id)
     strongest = store.directions(audit_id=audit.id, limit=CONSIDERED).items
-    shown = tuple(sorted(strongest, key=_is_unreadable)[:SHOWN])
-    return Report(audit, tuple(store.runs(audit.id)), shown, exit_code(audit.verdict, allow_incomplete))
+    shown = tuple(sorted(strongest, key=is_unreadable)[:SHOWN])
+    return Report(audit, tuple(store.runs(audit.id)), shown, exit_code(audit.verdict, allow_incomplete), strongest)
 
 
-def _is_unreadable(direction: StoredDirection) -> bool:
+def is_unreadable(direction: StoredDirection) -> bool:
+    """Whether its tokens say no more than those of a random direction would."""
     return direction.tokens is None or direction.tokens.p_value > READABLE
 
 

@@ -1,1 +1,5 @@
-"""The pages: what the API answers, for people to look at."""
+"""Pages for people: rendered on the server, everything works without script."""
+
+from registry_auditor.api.pages.routes import install
+
+__all__ = ["install"]

@@ -1,0 +1,52 @@
+"""Audits: all of them, one of them, and two of them side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from registry_auditor.api.pages.site import PageRoute
+from registry_auditor.api.pages.visit import Blank, Here, Text
+from registry_auditor.domain import AuditState, Verdict
+from registry_auditor.report import gather, words
+from registry_auditor.report.compare import compare
+from registry_auditor.report.view import view
+
+pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+FORMATS = ("html", "json", "markdown", "sarif", "cyclonedx")
+
+
+@pages.get("/audits")
+def audits(
+    visit: Here,
+    after: Text = None,
+    model: Text = None,
+    state: Annotated[AuditState | None, Blank] = None,
+    verdict: Annotated[Verdict | None, Blank] = None,
+) -> HTMLResponse:
+    """All audits, newest first."""
+    found = visit.store.audits(after=after, model_glob=model, state=state, verdict=verdict)
+    return visit.page("audits.html", "Audits", found=found, states=list(AuditState), verdicts=list(Verdict))
+
+
+@pages.get("/audits/{audit}")
+def audit(visit: Here, audit: str) -> HTMLResponse:
+    """One audit with everything it found."""
+    document = gather(visit.store, audit)
+    shown = view(document, document.considered)
+    title = f"Audit of {words.model(document.audit.job.model)}"
+    crumbs = (("/audits", "Audits"),)
+    return visit.page("audit.html", title, crumbs=crumbs, view=shown, banks=document.banks, formats=FORMATS)
+
+
+@pages.get("/compare")
+def comparison(visit: Here, before: Text = None, after: Text = None) -> HTMLResponse:
+    """What changed between two audits, or a form that asks for them."""
+    store, crumbs = visit.store, (("/audits", "Audits"),)
+    if before is None or after is None:
+        latest = store.audits(state=AuditState.DONE, limit=30).items
+        return visit.page("compare_form.html", "Compare two audits", crumbs=crumbs, latest=latest)
+    found = compare(store, before, after)
+    return visit.page("compare.html", "Comparison of two audits", crumbs=crumbs, it=found)

@@ -1,0 +1,85 @@
+"""One request for a page, by somebody who may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BeforeValidator
+
+from registry_auditor.api.access import Access, Principal
+from registry_auditor.api.pages.site import Crumbs, render
+from registry_auditor.config import Settings
+from registry_auditor.store import Store
+from registry_auditor.store.access import Scope
+
+Blank = BeforeValidator(lambda given: None if isinstance(given, str) and not given.strip() else given)
+"""A field of a form that was left empty."""
+Text = Annotated[str | None, Blank]
+LONGEST = 500
+"""Characters of the address to come back to after signing in."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks for which page, and where the answer comes from."""
+
+    request: Request
+    store: Store
+    settings: Settings
+    access: Access
+    principal: Principal
+
+    def page(
+        self, template: str, title: str, *, crumbs: Crumbs = (), status: int = HTTPStatus.OK, **context: Any
+    ) -> HTMLResponse:
+        """The page."""
+        return render(
+            self.request, template, status=status, title=title, crumbs=crumbs, principal=self.principal,
+            signed_in=not self.access.open_to_all, asked=dict(self.request.query_params), **context,
+        )  # fmt: skip
+
+    def must(self, scope: Scope) -> Principal:
+        """Who asks, if they may do what needs `scope`. Raises HTTPException: 403."""
+        return self.access.caller(self.request, scope)
+
+
+def current(request: Request) -> Visit:
+    """The visit that `entrance` has let in."""
+    visit: Visit = request.state.visit
+    return visit
+
+
+Here = Annotated[Visit, Depends(current)]
+
+
+def entrance(store: Store, settings: Settings, access: Access) -> Any:
+    """A dependency of all pages: whoever may not read is sent to sign in."""
+
+    def enter(request: Request) -> None:
+        try:
+            principal = access.caller(request, Scope.READ)
+        except HTTPException as error:
+            if error.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise HTTPException(HTTPStatus.SEE_OTHER, headers={"location": sign_in(request)}) from error
+        request.state.visit = Visit(request, store, settings, access, principal)
+
+    return enter
+
+
+def sign_in(request: Request) -> str:
+    """The address at which to sign in, and from which one comes back here."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.method != "GET" or len(here) > LONGEST:
+        here = "/"
+    return f"/login?next={quote(here, safe='')}"
+
+
+def to(address: str) -> RedirectResponse:
+    """Go and see, after something was written."""
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER)

@@ -1,0 +1,35 @@
+"""A report as one HTML file: styles and pictures in it, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from registry_auditor.report.document import Report
+from registry_auditor.report.rendering import environment
+from registry_auditor.report.view import view
+
+
+def html(document: Report) -> str:
+    """The report; text that comes from a model is escaped, and what is invisible in it is spelled out."""
+    text = style()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return _environment().get_template("report.html").render(
+        view=view(document, document.considered), style=Markup(text), style_hash=Markup(digest), linked=False
+    )  # fmt: skip
+
+
+@cache
+def style() -> str:
+    """The stylesheet that pages and reports share."""
+    return (files("registry_auditor.report") / "templates" / "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return environment()

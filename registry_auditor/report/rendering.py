@@ -1,0 +1,124 @@
+"""Templates for pages and HTML reports: whatever they are given is escaped, and nothing in it is invisible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from registry_auditor.domain import ModelRef
+from registry_auditor.report import words
+from registry_auditor.report.plots import number
+from registry_auditor.report.visible import token, visible
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def environment(*loaders: BaseLoader) -> Environment:
+    """What renders templates of `loaders`, and those of this package.
+
+    Every value goes through `visible` and is escaped, whether or not a template remembers to: there is no other way out.
+    """
+    made = Environment(
+        loader=ChoiceLoader([*loaders, PackageLoader("registry_auditor.report", "templates")]),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        number=number, count=count, percent=percent, moment=moment, ago=ago, size=size, token=token,
+        short=short, duration=duration, model=words.model, place=words.place, score=words.score, first=first, prompts=prompts,
+    )  # fmt: skip
+    made.tests["mapping_like"] = lambda value: isinstance(value, Mapping)
+    return made
+
+
+def _shown(value: Any) -> Any:
+    if value is None:
+        return ""
+    if hasattr(value, "__html__") or isinstance(value, int | float):
+        return value
+    return visible(str(value))
+
+
+def count(value: int) -> str:
+    """With commas."""
+    return f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """A fraction as percent, three digits."""
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
+def moment(time: datetime | None) -> Markup:
+    """A `<time>` to the minute, in UTC."""
+    if time is None:
+        return Markup("–")
+    utc = time.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M}")
+
+
+def ago(time: datetime | None) -> Markup:
+    """A `<time>` that says how long ago it was, or how far ahead it lies."""
+    if time is None:
+        return Markup("–")
+    utc = time.astimezone(UTC)
+    seconds = (datetime.now(UTC) - utc).total_seconds()
+    told = duration(abs(seconds))
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S}", f"{told} ago" if seconds >= 0 else f"in {told}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """In its largest unit."""
+    for unit, length in SPANS:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def size(count_bytes: int | None) -> str:
+    """In a binary unit."""
+    if count_bytes is None:
+        return "–"
+    value, unit = float(count_bytes), 0
+    while value >= 1024 and unit < len(UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.3g} {UNITS[unit]}"
+
+
+def short(digest: str | None) -> str:
+    """The beginning of a digest or commit, which is what a person compares."""
+    kind, colon, rest = (digest or "–").rpartition(":")
+    return f"{kind}{colon}{rest[: words.DIGEST_CHARACTERS]}"
+
+
+def first(items: Any, most: int) -> list[Any]:
+    """At most so many of `items`; of a mapping its pairs."""
+    return list(islice(items.items() if isinstance(items, Mapping) else items, most))
+
+
+def prompts(evidence: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The extremal prompts of a finding, `{"tokens": [...], "firing": 3, "score": 7.1, "label": "largest"}`."""
+    found = evidence.get("prompts")
+    return [each for each in found if _is_prompt(each)] if isinstance(found, list) else []
+
+
+def _is_prompt(value: Any) -> bool:
+    tokens = value.get("tokens") if isinstance(value, Mapping) else None
+    return isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
+
+
+def base_model(ref: ModelRef) -> str:
+    """A registry entry, whatever its revision."""
+    return f"{ref.registry}:{ref.name}"
