@@ -45,6 +45,8 @@ class DirectionFilters(TypedDict, total=False):
     role: str | None
     """A glob: `mlp.*`."""
     layer: int | None
+    rank: int | None
+    """0: the strongest of its matrix."""
 
 
 class SightingFilters(TypedDict, total=False):
@@ -89,6 +91,8 @@ def of_directions(session: Session, filters: DirectionFilters) -> Conditions:
         conditions.append(_like(session, DirectionRow.role, role))
     if (layer := filters.get("layer")) is not None:
         conditions.append(DirectionRow.layer == layer)
+    if (rank := filters.get("rank")) is not None:
+        conditions.append(DirectionRow.rank == rank)
     return conditions
 
 
@@ -115,11 +119,14 @@ def of_shown(session: Session, *, audit_id: str | None, model_glob: str | None) 
     return conditions
 
 
-def _models(session: Session, glob: str) -> Select[int]:
+def models_like(session: Session, glob: str) -> ColumnElement[bool]:
+    """On `models`: those that fit, with or without `@revision`."""
     name = ModelRow.within + ":" + ModelRow.name
-    return select(ModelRow.id).where(
-        or_(_like(session, name, glob), _like(session, name + "@" + ModelRow.revision, glob))
-    )
+    return or_(_like(session, name, glob), _like(session, name + "@" + ModelRow.revision, glob))
+
+
+def _models(session: Session, glob: str) -> Select[int]:
+    return select(ModelRow.id).where(models_like(session, glob))
 
 
 def _like(session: Session, text: SQLCoreOperations[str], glob: str) -> ColumnElement[bool]:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 def audit(session: Session, id_or_prefix: str) -> Audit:
     """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
-    found = session.execute(_audits().where(AuditRow.id.between(*span(id_or_prefix))).limit(2)).all()
+    found = session.execute(audits_with_models().where(AuditRow.id.between(*span(id_or_prefix))).limit(2)).all()
     return rows.audit(*_single(found, "audit", id_or_prefix))
 
 
@@ -47,7 +47,7 @@ def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack
     conditions = only.of_audits(session, filters)
     if after:
         conditions.append(AuditRow.id < span(after)[0])
-    statement = _audits().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
+    statement = audits_with_models().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
     found = [rows.audit(*row) for row in session.execute(statement)]
     return page(found, limit, lambda item: item.id)
 
@@ -118,7 +118,8 @@ def page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
     return Page(items, cursor(items[-1]) if len(found) > limit else None)
 
 
-def _audits() -> Select[AuditRow, ModelRow, ModelRow]:
+def audits_with_models() -> Select[AuditRow, ModelRow, ModelRow]:
+    """Audits, each with its model and its base."""
     return (
         select(AuditRow, ModelRow, BaseModel)
         .join(ModelRow, ModelRow.id == AuditRow.model_id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import Subquery, func, select
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState, Queue
+from registry_auditor.domain import AuditState, Queue, Severity, Verdict
 from registry_auditor.store.engine import now
 from registry_auditor.store.messages import NoticeRow
 from registry_auditor.store.outbox import STATES
 from registry_auditor.store.records import Backlog, NoticeState, RunTotal
-from registry_auditor.store.tables import UNFINISHED, AuditRow, RunRow
+from registry_auditor.store.standing import counting
+from registry_auditor.store.tables import UNFINISHED, AuditRow, AuditRunRow, FindingRow, ModelRow, RunRow
 
 
 def backlog(session: Session) -> list[Backlog]:
@@ -34,3 +35,32 @@ def notice_totals(session: Session) -> dict[NoticeState, int]:
     """How many notices there are in every state."""
     count = select(func.count()).select_from(NoticeRow)
     return {state: session.scalars(count.where(*conditions)).one() for state, conditions in STATES.items()}
+
+
+def verdicts(session: Session) -> dict[Verdict, int]:
+    """How many models have which verdict in their newest finished audit."""
+    newest = _newest_finished()
+    counted = select(AuditRow.verdict, func.count()).join(newest, newest.c.id == AuditRow.id)
+    found = dict(session.execute(counted.group_by(AuditRow.verdict)).all())
+    return {verdict: found.get(verdict, 0) for verdict in Verdict}
+
+
+def severities(session: Session) -> dict[Severity, int]:
+    """How many findings that count the newest finished audits of all models show together."""
+    newest = _newest_finished()
+    shown = (
+        select(FindingRow.severity, func.count())
+        .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
+        .join(newest, newest.c.id == AuditRunRow.audit_id)
+        .join(AuditRow, AuditRow.id == newest.c.id)
+        .join(ModelRow, ModelRow.id == AuditRow.model_id)
+        .where(counting(session))
+    )
+    found = dict(session.execute(shown.group_by(FindingRow.severity)).all())
+    return {severity: found.get(severity, 0) for severity in Severity}
+
+
+def _newest_finished() -> Subquery:
+    """Of each registry entry, the id of the newest audit that is done."""
+    each = select(func.max(AuditRow.id).label("id")).join(ModelRow, ModelRow.id == AuditRow.model_id)
+    return each.where(AuditRow.state == AuditState.DONE).group_by(ModelRow.within, ModelRow.name).subquery()

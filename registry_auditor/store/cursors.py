@@ -1,0 +1,44 @@
+"""Where a list goes on: opaque text that names the order of the list and the last place in it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from registry_auditor.errors import UsageError
+
+LARGEST = 2**63
+"""Neither database knows a larger integer."""
+
+
+def cursor(order: str, *place: Any) -> str:
+    """What `place` takes apart again; `order` names the list and what it is sorted by."""
+    text = json.dumps([order, *place], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def place(after: str, order: str, *kinds: type) -> tuple[Any, ...]:
+    """The values of a cursor, one of each of `kinds`.
+
+    Raises UsageError for what is no cursor, or one of another list or order.
+    """
+    try:
+        text = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True)
+        found = json.loads(text)
+    except (binascii.Error, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or found[:1] != [order] or not _fit(found[1:], kinds):
+        shown = after if len(after) <= 100 else f"{after[:100]}…"
+        raise UsageError(
+            f"{shown!r} does not continue this list: pass the `next` of a page of the same list in the same order"
+        )
+    return tuple(found[1:])
+
+
+def _fit(values: list[Any], kinds: tuple[type, ...]) -> bool:
+    return len(values) == len(kinds) and all(
+        type(value) is kind and not (kind is int and abs(value) >= LARGEST)
+        for value, kind in zip(values, kinds, strict=True)
+    )

@@ -1,0 +1,89 @@
+"""Who was made from whom, as sightings and audits tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_, union
+from sqlalchemy.orm import Session, aliased
+
+from registry_auditor.domain import BaseSource, ModelRef
+from registry_auditor.errors import NotFound
+from registry_auditor.store import newest
+from registry_auditor.store.catalogue import Descent, entry_of
+from registry_auditor.store.newest import Entry
+from registry_auditor.store.tables import AuditRow, ModelRow, SightingRow
+
+GENERATIONS = 12
+"""How far up and down the tree of one model goes: longer chains are claims of strangers, not models."""
+
+Tuned, Base = aliased(ModelRow, name="tuned"), aliased(ModelRow, name="base")
+Edge = tuple[Entry, Entry, BaseSource | None]
+
+
+def lineage(session: Session, model: str | None, *, limit: int) -> list[Descent]:
+    """Who was made from whom: all models by name, or those above and below one, the nearest first."""
+    edges = _edges(session, limit) if model is None else _around(session, entry_of(model), limit)
+    audits = newest.of_entries(session, {tuned for tuned, _, _ in edges}) if edges else {}
+    return [
+        Descent(ModelRef(*tuned), ModelRef(*base), source, audits[tuned].verdict if tuned in audits else None)
+        for tuned, base, source in edges
+    ]
+
+
+def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
+    entry = (start.registry, start.name)
+    known = select(ModelRow.id).where(ModelRow.within == entry[0], ModelRow.name == entry[1]).limit(1)
+    if session.scalar(known) is None:
+        raise NotFound(f"there is no model {start}: `registry-auditor models list` shows all")
+    found: dict[Edge, None] = {}
+    above, below, met = {entry}, {entry}, {entry}
+    for _ in range(GENERATIONS):
+        up = _edges(session, limit - len(found), of=above) if above else []
+        found |= dict.fromkeys(up)
+        down = _edges(session, limit - len(found), to=below) if below else []
+        found |= dict.fromkeys(down)
+        above, below = {base for _, base, _ in up} - met, {tuned for tuned, _, _ in down} - met
+        met |= above | below
+        if len(found) >= limit or not (above or below):
+            break
+    return list(found)[:limit]
+
+
+def _edges(
+    session: Session, limit: int, *, of: Collection[Entry] | None = None, to: Collection[Entry] | None = None
+) -> list[Edge]:
+    if limit <= 0:
+        return []
+    conditions: list[ColumnElement[bool]] = []
+    if of is not None:
+        conditions.append(tuple_(Tuned.within, Tuned.name).in_(list(of)))
+    if to is not None:
+        conditions.append(tuple_(Base.within, Base.name).in_(list(to)))
+    told = union(_told(SightingRow, SightingRow.source, conditions), _told(AuditRow, AuditRow.base_source, conditions))
+    each = told.subquery()
+    # An audit may know nobody who says so, or somebody else than the registry: each pair is one edge.
+    names = (each.c.registry, each.c.name, each.c.base_registry, each.c.base_name)
+    grouped = select(*names, func.max(each.c.source, type_=SightingRow.source.type)).group_by(*names)
+    rows = session.execute(grouped.order_by(*names).limit(limit))
+    return [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
+
+
+def _told(
+    table: type[SightingRow] | type[AuditRow],
+    source: ColumnElement[BaseSource | None],
+    conditions: Collection[ColumnElement[bool]],
+) -> Select[str, str, str, str, BaseSource | None]:
+    other = ~and_(Tuned.within == Base.within, Tuned.name == Base.name)
+    return (
+        select(
+            Tuned.within.label("registry"),
+            Tuned.name.label("name"),
+            Base.within.label("base_registry"),
+            Base.name.label("base_name"),
+            source.label("source"),
+        )
+        .join(Tuned, Tuned.id == table.model_id)
+        .join(Base, Base.id == table.base_id)
+        .where(other, *conditions)
+    )

@@ -1,0 +1,63 @@
+"""The newest audits of registry entries and of their revisions, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ScalarSelect, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
+
+from registry_auditor.domain import Audit, Severity, Verdict
+from registry_auditor.store import rows
+from registry_auditor.store.read import audits_with_models
+from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
+
+Entry = tuple[str, str]
+"""Registry and name."""
+
+
+def of_entries(session: Session, entries: Collection[Entry]) -> dict[Entry, Audit]:
+    """The newest audit of any revision, for those of `entries` that have one."""
+    newest = (
+        select(func.max(AuditRow.id))
+        .join(ModelRow, ModelRow.id == AuditRow.model_id)
+        .where(tuple_(ModelRow.within, ModelRow.name).in_(list(entries)))
+        .group_by(ModelRow.within, ModelRow.name)
+    )
+    found = session.execute(audits_with_models().where(AuditRow.id.in_(newest)))
+    return {(model.within, model.name): rows.audit(audit, model, base) for audit, model, base in found}
+
+
+def of_models(session: Session, ids: Sequence[int]) -> dict[int, Audit]:
+    """The newest audit of each revision, by row of `models`."""
+    newest = select(func.max(AuditRow.id)).where(AuditRow.model_id.in_(ids)).group_by(AuditRow.model_id)
+    found = session.execute(audits_with_models().where(AuditRow.id.in_(newest)))
+    return {audit.model_id: rows.audit(audit, model, base) for audit, model, base in found}
+
+
+def counts(session: Session, audits: Sequence[str]) -> dict[str, dict[Severity, int]]:
+    """How many findings of which severity each of `audits` shows."""
+    shown = (
+        select(AuditRunRow.audit_id, FindingRow.severity, func.count())
+        .join(FindingRow, FindingRow.run_id == AuditRunRow.run_id)
+        .where(AuditRunRow.audit_id.in_(audits))
+        .group_by(AuditRunRow.audit_id, FindingRow.severity)
+    )
+    found: dict[str, dict[Severity, int]] = {}
+    for audit_id, severity, count in session.execute(shown):
+        found.setdefault(audit_id, {})[severity] = count
+    return {audit_id: dict(sorted(each.items(), key=lambda item: -item[0].weight)) for audit_id, each in found.items()}
+
+
+def verdict_of_entry() -> ScalarSelect[Verdict | None]:
+    """The verdict of the newest audit of the entry of the enclosing row of `models`."""
+    revision = aliased(ModelRow)
+    return (
+        select(AuditRow.verdict)
+        .join(revision, revision.id == AuditRow.model_id)
+        .where(revision.within == ModelRow.within, revision.name == ModelRow.name)
+        .order_by(AuditRow.id.desc())
+        .limit(1)
+        .correlate(ModelRow)
+        .scalar_subquery()
+    )
