@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from registry_auditor import logs
-from registry_auditor.analysis.analyzer import Step
+from registry_auditor.analysis.analyzer import Analyzer, Step
 from registry_auditor.analysis.run import run
 from registry_auditor.analysis.subject import Progress, Subject
 from registry_auditor.analysis.verdict import judge
@@ -16,6 +16,7 @@ from registry_auditor.domain import Audit, AuditState, Coverage, Run, RunStatus,
 from registry_auditor.errors import RegistryError, StoreError, WeightsError
 from registry_auditor.registries import Cache, open_model, verify
 from registry_auditor.store import Store
+from registry_auditor.store.catalogue import AnalyzerInfo
 from registry_auditor.store.lease import lease
 
 
@@ -65,6 +66,14 @@ def audit(
             for read in filter(None, (job.model, job.base)):
                 verify(read, cache=terms.cache)
             store.save(record.id, done)
+
+
+def introduced(installed: Iterable[Analyzer]) -> list[AnalyzerInfo]:
+    """Analyzers as the store keeps them, for those who cannot import them: `store.analyzers.save(introduced(…))`."""
+    return [
+        AnalyzerInfo(each.name, each.version, tuple(sorted(each.needs)), each.summary, each.manual, each.schema)
+        for each in installed
+    ]
 
 
 def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -> Audit:

@@ -11,8 +11,8 @@ from typing import Any
 from registry_auditor import logs, notify, watch
 from registry_auditor.analysis.analyzer import Step
 from registry_auditor.analysis.device import chosen
-from registry_auditor.analysis.discover import plan
-from registry_auditor.audit import Terms, audit, conclude, failed
+from registry_auditor.analysis.discover import discover, plan
+from registry_auditor.audit import Terms, audit, conclude, failed, introduced
 from registry_auditor.config import Settings, load
 from registry_auditor.domain import Audit, Queue, StepKey
 from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
@@ -46,6 +46,12 @@ def store() -> Store:
 def steps() -> tuple[Step, ...]:
     """What this installation audits with."""
     return tuple(plan(settings().select, settings().analyzers))
+
+
+@cache
+def introduce() -> None:
+    """Show the store which analyzers this installation has, once a process."""
+    store().analyzers.save(introduced(discover().values()))
 
 
 def take_up(audit_id: str, store: Store, settings: Settings) -> None:
@@ -93,6 +99,7 @@ def dispatch(queue: Queue, store: Store, settings: Settings, *, depth: int, send
 @cache
 def watcher() -> watch.Watcher:
     """Made once a process: it remembers what is to be looked at again."""
+    introduce()
     return watch.Watcher.of(settings(), store(), steps())
 
 

@@ -11,6 +11,7 @@ from registry_auditor.worker.app import app, broker_depth
 @app.task(name="run_audit")
 def run_audit(audit_id: str) -> None:
     """Carry out one audit. Delivered twice, the second finds it held or done, and leaves it alone."""
+    duties.introduce()
     duties.take_up(audit_id, duties.store(), duties.settings())
 
 

@@ -14,6 +14,7 @@ from registry_auditor.cli import (
     db,
     directions,
     findings,
+    models,
     notifications,
     registries,
     sightings,
@@ -62,6 +63,7 @@ app.command()(watch)
 app.command()(worker)
 app.command()(serve)
 app.command(hidden=True)(broker)
+app.add_typer(models.app, name="models", help="Models that were seen.")
 app.add_typer(audits.app, name="audits", help="Past audits.")
 app.add_typer(findings.app, name="findings", help="What past audits found.")
 app.add_typer(directions.app, name="directions", help="The directions of past audits.")

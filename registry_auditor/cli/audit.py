@@ -57,8 +57,8 @@ def audit(
 def perform(tuned: str, base: str | None, settings: Settings) -> Report:
     """Audit `tuned` as the settings say and return the report."""
     from registry_auditor.analysis.device import chosen
-    from registry_auditor.analysis.discover import plan, queue_of
-    from registry_auditor.audit import Terms, carry_out
+    from registry_auditor.analysis.discover import discover, plan, queue_of
+    from registry_auditor.audit import Terms, carry_out, introduced
     from registry_auditor.domain import Job
     from registry_auditor.registries import Cache
     from registry_auditor.report import gather
@@ -67,6 +67,7 @@ def perform(tuned: str, base: str | None, settings: Settings) -> Report:
     device = chosen(settings.device)
     cache = Cache(*settings.downloads)
     with options.open_store(settings) as store:
+        store.analyzers.save(introduced(discover().values()))
         model, parent, source = _models(tuned, base, cache)
         store.record_sighting(model, base=parent, source=source)
         job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps), queue_of(steps))

@@ -42,9 +42,11 @@ def watch(
 
 
 def _watcher(settings: Settings, store: Store) -> Watcher:
-    from registry_auditor.analysis.discover import plan
+    from registry_auditor.analysis.discover import discover, plan
+    from registry_auditor.audit import introduced
     from registry_auditor.watch import Watcher
 
+    store.analyzers.save(introduced(discover().values()))
     return Watcher.of(settings, store, plan(settings.select, settings.analyzers))
 
 
