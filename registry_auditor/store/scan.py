@@ -1,0 +1,123 @@
+"""Looking through a whole space: which directions deserve a closer look, and how near those are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from registry_auditor.errors import StoreError
+from registry_auditor.store.banks import BankFolder
+from registry_auditor.store.index import Space
+from registry_auditor.store.vectors import Vectors, blocks, rows
+
+Scores = npt.NDArray[Any]
+"""For each position a number that is larger where the |cos| is, or seems; −1 where not to look."""
+
+ROUNDS = (256, 1024, 4096)
+"""How many directions are looked at closely: first, if that may not do, and at most."""
+PROMISED = 0.5
+"""From which |cos| on a search by sketches overlooks nothing."""
+OVERLOOKED = 1e-3
+"""Chance that it does all the same, for one direction."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A direction that was compared by its numbers."""
+
+    position: int
+    cosine: float
+    vector: Vectors
+
+
+def exact_scores(folder: BankFolder, space: Space, queries: Vectors) -> tuple[Scores, set[str]]:
+    """|cos| of every direction to each query, a row a query; and the banks that could not be read."""
+    scores = np.full((len(queries), space.size), -1, np.float32)
+    lost = set()
+    for file in space.files:
+        first = space.span(file.sha256).start
+        try:
+            for block in blocks(folder, file):
+                cosines = np.abs(queries @ block.T)
+                # A bank may hold anything: what is no number is no neighbour.
+                scores[:, first : first + len(block)] = np.nan_to_num(cosines, nan=-1, posinf=-1)
+                first += len(block)
+        except StoreError:
+            scores[:, space.span(file.sha256)] = -1
+            lost.add(file.sha256)
+    return scores, lost
+
+
+def sketched_scores(space: Space, query: Vectors) -> Scores:
+    """How clearly the sketch of every direction says that it is not at a right angle to `query`."""
+    # Its tables take a quarter of a second to import, and most commands never search.
+    from registry_auditor.numerics.sketch import leans, sketch
+
+    wanted = sketch(query[None])[0]
+    return np.concatenate([leans(segment, wanted) for segment in space.segments])
+
+
+class Candidates:
+    """The directions of a space that may be near one vector, read from their files as far as needed."""
+
+    def __init__(self, folder: BankFolder, space: Space, query: Vectors, scores: Scores) -> None:
+        """`query` is a unit vector; of `scores` nothing is kept."""
+        self._folder, self._space, self._query = folder, space, query
+        self._exact = scores.dtype == np.float32
+        self._order = _largest(scores, ROUNDS[-1])
+        self._scores = scores[self._order]
+        self._vectors: list[Vectors] = []
+        self._cosines = np.empty(0, np.float64)
+        self.lost: set[str] = set()
+        """Banks that could not be read."""
+
+    def nearest(self, count: int, *, floor: float) -> Iterator[Found]:
+        """At least the `count` nearest whose |cos| is `floor` or more, nearest first; more only where ROUNDS ends."""
+        for depth in ROUNDS:
+            self._deepen(depth)
+            if len(self._cosines) == len(self._order) or self._settled(count, floor):
+                break
+        magnitudes = np.abs(self._cosines)
+        vectors = np.concatenate(self._vectors) if self._vectors else np.empty((0, len(self._query)), np.float32)
+        for place in np.argsort(-magnitudes, kind="stable")[:count]:
+            if magnitudes[place] < floor:
+                break
+            yield Found(int(self._order[place]), float(self._cosines[place]), vectors[place])
+
+    def _deepen(self, depth: int) -> None:
+        positions = self._order[len(self._cosines) : depth]
+        if not len(positions):
+            return
+        wanted = [self._space.place(int(position)) for position in positions]
+        vectors, read = rows(self._folder, wanted, dimension=len(self._query))
+        self.lost |= {file.sha256 for (file, _), was_read in zip(wanted, read, strict=True) if not was_read}
+        with np.errstate(all="ignore"):  # whatever the numbers of a bank are
+            cosines = (vectors @ self._query) / np.linalg.norm(vectors, axis=1)
+        self._vectors.append(vectors)
+        self._cosines = np.append(self._cosines, np.clip(np.nan_to_num(cosines, posinf=0, neginf=0), -1, 1))
+
+    def _settled(self, count: int, floor: float) -> bool:
+        """Whether none that was not looked at is likely to belong among the `count` nearest."""
+        depth = len(self._cosines)
+        if depth < count:
+            return self._exact and float(self._scores[depth - 1]) < floor
+        target = max(float(np.sort(np.abs(self._cosines))[-count]), floor)
+        if self._exact:
+            return True
+        from registry_auditor.numerics.sketch import overlooked
+
+        return overlooked(max(target, PROMISED), int(self._scores[depth - 1]) + 1) <= OVERLOOKED
+
+
+def _largest(scores: Scores, count: int) -> npt.NDArray[np.intp]:
+    """Positions of the largest `count` scores, largest first, those of −1 left out."""
+    order = np.arange(len(scores))
+    if count < len(scores):
+        order = np.argpartition(scores, len(scores) - count)[-count:]
+    order = order[scores[order] >= 0]
+    largest: npt.NDArray[np.intp] = order[np.argsort(-scores[order], kind="stable")]
+    return largest

@@ -1,0 +1,132 @@
+"""Rows of bank files, without reading or checking the rest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from fsspec.implementations.local import LocalFileSystem
+
+from registry_auditor.errors import StoreError
+from registry_auditor.store.banks import BankFolder
+
+Vectors = npt.NDArray[np.float32]
+
+BLOCK_BYTES = 2**21
+"""What is read at once: small enough to be still in the processor's cache when it is multiplied."""
+
+
+@dataclass(frozen=True)
+class BankFile:
+    """What the database knows about the file of a bank."""
+
+    sha256: str
+    directions: int
+    dimension: int
+    size_bytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one vector."""
+        return 4 * self.dimension
+
+    @property
+    def start(self) -> int:
+        """Where the vectors begin: they and two numbers for each are all that follows the header."""
+        return self.size_bytes - self.directions * (self.row_bytes + 8)
+
+
+def present(folder: BankFolder, file: BankFile) -> bool:
+    """Whether a local file is there with the size that it had; for other storage, which is slow to ask, True."""
+    if not isinstance(folder.files, LocalFileSystem):
+        return True
+    try:
+        return Path(folder.path(file.sha256)).stat().st_size == file.size_bytes
+    except OSError:
+        return False
+
+
+def blocks(folder: BankFolder, file: BankFile) -> Iterator[Vectors]:
+    """All vectors of a bank, some rows at a time, each block valid until the next. Raises StoreError."""
+    if not isinstance(folder.files, LocalFileSystem):
+        with folder.failures(file.sha256):
+            content = folder.files.cat_file(folder.path(file.sha256), file.start, file.start + _vector_bytes(file))
+        if len(content) != _vector_bytes(file):
+            raise _changed(folder, file)
+        yield _rows(content, file)
+        return
+    at_once = max(BLOCK_BYTES // file.row_bytes, 1)
+    buffer = np.empty((min(at_once, file.directions), file.dimension), "<f4")
+    with folder.failures(file.sha256), _opened(folder, file) as handle:
+        handle.seek(file.start)
+        for first in range(0, file.directions, at_once):
+            block = buffer[: file.directions - first]
+            if handle.readinto(block.data) != block.nbytes:  # type: ignore[attr-defined]
+                raise _changed(folder, file)
+            yield block
+
+
+def rows(
+    folder: BankFolder, wanted: Sequence[tuple[BankFile, int]], *, dimension: int
+) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """Single vectors, in the order of `wanted`, and which of them could be read; the others are zeros."""
+    vectors = np.zeros((len(wanted), dimension), "<f4")
+    read = np.zeros(len(wanted), np.bool_)
+    if isinstance(folder.files, LocalFileSystem):
+        places = sorted(range(len(wanted)), key=lambda place: (wanted[place][0].sha256, wanted[place][1]))
+        for file, members in groupby(places, key=lambda place: wanted[place][0]):
+            _read_local(folder, file, [(place, wanted[place][1]) for place in members], vectors, read)
+        return vectors, read
+    starts = [file.start + ordinal * file.row_bytes for file, ordinal in wanted]
+    paths = [folder.path(file.sha256) for file, _ in wanted]
+    # All at once: what is slow about an object store is the answer, not its length.
+    contents = folder.files.cat_ranges(paths, starts, [start + 4 * dimension for start in starts], on_error="return")
+    for place, content in enumerate(contents):
+        if isinstance(content, bytes) and len(content) == 4 * dimension:
+            vectors[place], read[place] = np.frombuffer(content, "<f4"), True
+    return vectors, read
+
+
+def _read_local(
+    folder: BankFolder,
+    file: BankFile,
+    places: Sequence[tuple[int, int]],
+    vectors: Vectors,
+    read: npt.NDArray[np.bool_],
+) -> None:
+    try:
+        with folder.failures(file.sha256), _opened(folder, file) as handle:
+            for place, ordinal in places:
+                handle.seek(file.start + ordinal * file.row_bytes)
+                got = handle.readinto(vectors[place].data)  # type: ignore[attr-defined]
+                read[place] = got == file.row_bytes
+    except StoreError:  # its directions count as missing
+        pass
+
+
+def _opened(folder: BankFolder, file: BankFile) -> BinaryIO:
+    # Not through fsspec, which takes ten times as long to open a file.
+    handle = Path(folder.path(file.sha256)).open("rb", buffering=0)
+    if handle.seek(0, 2) != file.size_bytes:
+        handle.close()
+        raise _changed(folder, file)
+    return handle  # type: ignore[return-value]
+
+
+def _rows(content: bytes, file: BankFile) -> Vectors:
+    return np.frombuffer(content, "<f4").reshape(file.directions, file.dimension)
+
+
+def _vector_bytes(file: BankFile) -> int:
+    return file.directions * file.row_bytes
+
+
+def _changed(folder: BankFolder, file: BankFile) -> StoreError:
+    return StoreError(
+        f"bank {file.sha256}: {folder.path(file.sha256)} has not the size that was written; restore it from a copy"
+    )
