@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI
 
-from registry_auditor.api import health, metrics, problems, v1
+from registry_auditor.api import health, metrics, openapi, problems, v1
 from registry_auditor.api.access import Access
+from registry_auditor.api.admission import watched_folders
 from registry_auditor.api.body import Limited
 from registry_auditor.api.doors import doors
 from registry_auditor.api.headers import Headed
@@ -41,24 +41,30 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
 
     # The pages that FastAPI offers for its documentation load scripts from elsewhere.
     app = FastAPI(
-        title="Registry Auditor", version=version("registry-auditor"), docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Registry Auditor",
+        version=version("registry-auditor"),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
-    problems.install(app)
-    hooks = Hooks(entrances, Intake(opened.accept), folders=_folders(settings))
+    _guard(app, open_to_all=open_to_all)
+    app.state.store, app.state.settings = opened, settings
+    app.state.access = Access(opened, open_to_all=open_to_all)
+    hooks = Hooks(entrances, Intake(opened.accept), folders=watched_folders(settings))
     standing = Recent(reader(opened, settings.db))
-    app.add_middleware(Limited)
-    if open_to_all:
-        app.add_middleware(LoopbackOnly)
-    app.add_middleware(Headed)  # around the others
-    access = Access(opened, open_to_all=open_to_all)
-    app.include_router(v1.router(opened, settings, access))
+    app.include_router(v1.router())
     app.include_router(hooks.router())
     app.include_router(health.router(standing))
     app.include_router(metrics.router(standing, hooks))
+    openapi.install(app)
     return app
 
 
-def _folders(settings: Settings) -> tuple[Path, ...]:
-    """The folders among the watched registries."""
-    specs = (spec.partition(":") for spec in settings.registries)
-    return tuple(Path(path).expanduser().resolve() for scheme, _, path in specs if scheme == "dir")
+def _guard(app: FastAPI, *, open_to_all: bool) -> None:
+    """Afterwards what is said in `problems`, `body`, `origins` and `headers` holds for every request."""
+    problems.install(app)
+    app.add_middleware(Limited)
+    if open_to_all:
+        app.add_middleware(LoopbackOnly)
+    app.add_middleware(Headed)  # the last to be added is the outermost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from registry_auditor.domain import ModelRef, Severity
 from registry_auditor.report import records
@@ -11,6 +11,7 @@ from registry_auditor.report.records import Json, moment
 from registry_auditor.store.access import Token, Written
 from registry_auditor.store.banklist import BankFile
 from registry_auditor.store.catalogue import AnalyzerInfo, Descent, ModelSummary, Revision, model_id
+from registry_auditor.store.neighbours import Nearest, Neighbour, Pair, Shared, SharedWith
 from registry_auditor.store.opinions import FindingEvent
 
 
@@ -41,8 +42,12 @@ def revision(shown: Revision) -> Json:
     }
 
 
-def descent(edge: Descent) -> Json:
-    """One edge of the lineage graph."""
+def lineage(edges: Sequence[Descent]) -> Json:
+    """The lineage graph, which comes in one piece."""
+    return records.listing([_descent(edge) for edge in edges], None)
+
+
+def _descent(edge: Descent) -> Json:
     return {
         "model": _entry(edge.model),
         "base": _entry(edge.base),
@@ -114,6 +119,29 @@ def written(line: Written) -> Json:
     }
 
 
+def nearest(found: Nearest) -> Json:
+    """The neighbours of one direction."""
+    return records.listing([_neighbour(each) for each in found.hits], None) | {
+        "searched": found.searched,
+        "missing": found.missing,
+        "dimension": found.dimension,
+        "basis": found.basis,
+        "exact": found.exact,
+    }
+
+
+def shared(found: Shared) -> Json:
+    """The models that share what an audit found."""
+    return records.listing([_shared_with(each) for each in found.models], None) | {
+        "asked": found.asked,
+        "compared": found.compared,
+        "searched": found.searched,
+        "missing": found.missing,
+        "exact": found.exact,
+        "min_cosine": found.min_cosine,
+    }
+
+
 def comparison(between: Comparison) -> Json:
     """Two audits of one model, compared."""
     return {
@@ -141,3 +169,31 @@ def _entry(ref: ModelRef) -> Json:
 
 def _counts(counts: Mapping[Severity, int]) -> Json:
     return {severity: counts.get(severity, 0) for severity in Severity}
+
+
+def _neighbour(near: Neighbour) -> Json:
+    return {
+        "direction": records.direction(near.direction),
+        "cosine": near.cosine,
+        "p_value": near.p_value,
+        "expected": near.expected,
+    }
+
+
+def _shared_with(other: SharedWith) -> Json:
+    return {
+        "model": str(other.model),
+        "matched": other.matched,
+        "directions": other.directions,
+        "p_value": other.p_value,
+        "pairs": [_pair(each) for each in other.pairs],
+    }
+
+
+def _pair(pair: Pair) -> Json:
+    return {
+        "mine": records.direction(pair.mine),
+        "theirs": records.direction(pair.theirs),
+        "cosine": pair.cosine,
+        "p_value": pair.p_value,
+    }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from registry_auditor.domain import Audit
+from registry_auditor.domain import Audit, ModelRef
+from registry_auditor.errors import NotFound
 from registry_auditor.store import Store, StoredDirection, StoredFinding
 
 TURNED = 0.9
 """|cos| below which a direction counts as another one: 26 degrees."""
+REVISIONS = 200
+"""Of a model, the last to be seen, are looked through for a revision."""
 CONSIDERED = 2000
 """Matrices of each audit: those with the strongest directions."""
 
@@ -56,6 +59,33 @@ def compare(store: Store, before: str, after: str) -> Comparison:
         unchanged=tuple(found for key, found in new.items() if key in old),
         turned=tuple(_turned(store, earlier.id, later.id)),
     )
+
+
+def pick(store: Store, model: str, before: str | None, after: str | None) -> tuple[str, str]:
+    """The ids of two audits of the model with that id, each given by its id or as a revision, in full or abbreviated.
+
+    By default the newest one, and the newest one of another revision. Raises NotFound.
+    """
+    entry = store.models.get(model).ref
+    newest = [each.audit for each in store.models.revisions(model, limit=REVISIONS).items if each.audit]
+    newest.sort(key=lambda audit: audit.queued_at, reverse=True)
+    later = newest[0] if after is None and newest else _named(store, entry, newest, after)
+    others = [audit for audit in newest if audit.job.model != later.job.model]
+    earlier = others[0] if before is None and others else _named(store, entry, newest, before)
+    return earlier.id, later.id
+
+
+def _named(store: Store, entry: ModelRef, newest: Sequence[Audit], text: str | None) -> Audit:
+    if text is None:
+        raise NotFound(f"{entry} has no two audited revisions to compare: name two of its audits")
+    for audit in newest:
+        revision = audit.job.model.revision or ""
+        if text and text in (revision[: len(text)], revision.rpartition(":")[2][: len(text)]):
+            return audit
+    audit = store.audit(text)
+    if (audit.job.model.registry, audit.job.model.name) != (entry.registry, entry.name):
+        raise NotFound(f"audit {audit.id} is none of {entry}")
+    return audit
 
 
 def _findings(store: Store, audit_id: str) -> dict[str, StoredFinding]:

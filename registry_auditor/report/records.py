@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from registry_auditor.domain import Audit, Finding, ModelRef, Site
+from registry_auditor.domain import Audit, Coverage, Finding, ModelRef, Site
 from registry_auditor.report.document import Report
 from registry_auditor.store import BankInfo, Sighting, StoredDirection, StoredFinding, StoredRun, Watched
 from registry_auditor.store.opinions import Opinion, Standing, Suppression
@@ -83,10 +83,15 @@ def run(stored: StoredRun) -> Json:
         "seconds": round(done.seconds, 3),
         "device": done.device,
         "peak_memory_bytes": done.peak_memory_bytes,
-        "coverage": {
-            "seen": done.coverage.seen,
-            "skipped": [{"tensor": gap.tensor, "why": gap.why} for gap in done.coverage.skipped],
-        },
+        "coverage": coverage(done.coverage),
+    }
+
+
+def coverage(looked: Coverage) -> Json:
+    """What was looked at, and what was not."""
+    return {
+        "seen": looked.seen,
+        "skipped": [{"tensor": gap.tensor, "why": gap.why} for gap in looked.skipped],
     }
 
 

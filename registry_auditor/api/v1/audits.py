@@ -1,0 +1,88 @@
+"""Audits: what was examined, how it ended, and asking for one."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import ConfigDict, Field
+
+from registry_auditor.api.admission import admitted
+from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Set, Submitter, answer, once
+from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Shape
+from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
+from registry_auditor.report import gather, records
+from registry_auditor.report.records import Json
+
+routes = APIRouter(tags=["audits"])
+
+
+class Wanted(Shape):
+    """An audit that somebody asks for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"model": "hf:org/tuned", "base": "hf:org/base", "fail_on": "high"}]},
+    )
+
+    model: str = Field(max_length=1000, description="In a registry that the server watches.")
+    base: str | None = Field(None, max_length=1000, description="By default what the model claims.")
+    fail_on: Severity | None = Field(None, description="By default what the settings say.")
+    analyzers: dict[str, dict[str, Any]] | None = Field(
+        None, max_length=100, description="Names, each with parameters of its own; by default as the settings say."
+    )
+
+
+class Runs(Shape):
+    """The runs of an audit."""
+
+    items: list[Run]
+    next: None = None
+
+
+@routes.get("/audits", dependencies=READS, response_model=Items[Audit])
+def list_audits(
+    store: Kept, page: Paging, model: Glob = None, state: AuditState | None = None, verdict: Verdict | None = None
+) -> Json:
+    """Audits, newest first."""
+    return answer(store.audits(model_glob=model, state=state, verdict=verdict, **page.place), records.audit)
+
+
+@routes.post("/audits", response_model=Audit, status_code=HTTPStatus.ACCEPTED)
+def submit_audit(store: Kept, settings: Set, by: Submitter, wanted: Wanted, response: Response) -> Json:
+    """Ask for an audit. Of one that is not finished there is no second: everybody gets the same."""
+    job = Job(
+        model=admitted(store, settings, wanted.model),
+        base=None if wanted.base is None else admitted(store, settings, wanted.base),
+        base_source=None if wanted.base is None else BaseSource.OPERATOR,
+        fail_on=wanted.fail_on or settings.fail_on,
+        wish=wanted.analyzers,
+    )
+    audit = once(store, by, response, lambda: store.requests.submit(job, by=by))
+    response.headers["location"] = f"/api/v1/audits/{audit.id}"
+    return records.audit(audit)
+
+
+@routes.get("/audits/{audit_id}", dependencies=READS, response_model=Audit)
+def get_audit(store: Kept, audit_id: str) -> Json:
+    """One audit, by its id or the first characters of it."""
+    return records.audit(store.audit(audit_id))
+
+
+@routes.get("/audits/{audit_id}/runs", dependencies=READS, response_model=Runs)
+def list_runs(store: Kept, audit_id: str) -> Json:
+    """The latest run of every step of an audit, in the order of its plan."""
+    return records.listing([records.run(each) for each in store.runs(audit_id)], None)
+
+
+@routes.get("/audits/{audit_id}/coverage", dependencies=READS, response_model=Coverage)
+def get_coverage(store: Kept, audit_id: str) -> Json:
+    """What the runs of an audit together looked at, and what they did not."""
+    return records.coverage(gather(store, audit_id).coverage)
+
+
+@routes.post("/audits/{audit_id}:cancel", response_model=Audit)
+def cancel_audit(store: Kept, by: Submitter, audit_id: str, response: Response) -> Json:
+    """Take back an audit that is not done; what its runs have found stays."""
+    return records.audit(once(store, by, response, lambda: store.requests.cancel(audit_id, by=by)))

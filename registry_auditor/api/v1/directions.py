@@ -1,0 +1,133 @@
+"""Directions, and the search for those near one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+
+from registry_auditor.api.v1.given import MODEL_GLOB, READS, Glob, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.shapes import Direction, Items, Reference, Shape
+from registry_auditor.report import answers, records
+from registry_auditor.report.records import Json
+
+routes = APIRouter(tags=["directions"], dependencies=READS)
+
+AuditId = Annotated[str | None, Query(max_length=64, pattern=Plain, description="Id of an audit.")]
+
+
+class Stored(Shape):
+    """A stored direction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bank: str = Field(pattern=r"^[0-9a-f]{64}$")
+    ordinal: int = Field(ge=0, le=2**31 - 1)
+
+
+class Search(Shape):
+    """What neighbours are looked for: of a stored direction, of a vector over a base, or of all that an audit found."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"vector": [0.6, 0.8], "basis": "hf:org/base", "min_cosine": 0.5}]},
+    )
+
+    direction: Stored | None = None
+    vector: list[FiniteFloat] | None = Field(None, min_length=2, max_length=65_536, description="Of any length.")
+    basis: str | None = Field(
+        None, max_length=500, pattern=Plain, description="With `vector`: the base, by reference or digest."
+    )
+    audit: str | None = Field(None, min_length=1, max_length=64, pattern=Plain, description="Id of an audit.")
+    exclude_model: str | None = Field(None, max_length=200, pattern=MODEL_GLOB)
+    limit: int = Field(10, ge=1, le=100)
+    min_cosine: float | None = Field(None, ge=0, le=1, description="By default 0, and with `audit` what is rare.")
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Search:
+        if sum(each is not None for each in (self.direction, self.vector, self.audit)) != 1:
+            raise ValueError("give one of direction, vector and audit")
+        if (self.basis is None) != (self.vector is None):
+            raise ValueError("a vector needs a basis, and nothing else does")
+        return self
+
+
+class Neighbour(Shape):
+    """A stored direction near the one that was asked about."""
+
+    direction: Direction
+    cosine: float = Field(ge=-1, le=1)
+    p_value: float = Field(description="Chance that one random direction comes as near.")
+    expected: float = Field(description="How many of as many random directions would come as near.")
+
+
+class Nearest(Shape):
+    """Neighbours, nearest first."""
+
+    items: list[Neighbour]
+    next: None = None
+    searched: int
+    missing: int = Field(description="Not compared: their bank file is missing or was changed.")
+    dimension: int
+    basis: str
+    exact: bool = Field(description="Whether each was compared by its numbers rather than by a sketch.")
+
+
+class Pair(Shape):
+    """Two directions near each other."""
+
+    mine: Direction
+    theirs: Direction
+    cosine: float
+    p_value: float
+
+
+class SharedWith(Shape):
+    """Another model, and what it has in common with the audit."""
+
+    model: Reference
+    matched: int
+    directions: int
+    p_value: float
+    pairs: list[Pair]
+
+
+class Shared(Shape):
+    """Models that share what an audit found, most in common first."""
+
+    items: list[SharedWith]
+    next: None = None
+    asked: int
+    compared: int
+    searched: int
+    missing: int
+    exact: bool
+    min_cosine: float
+
+
+@routes.get("/directions", response_model=Items[Direction])
+def list_directions(
+    store: Kept,
+    page: Paging,
+    audit: AuditId = None,
+    model: Glob = None,
+    tensor: Glob = None,
+    role: Glob = None,
+    layer: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+) -> Json:
+    """Directions without their vectors, strongest first."""
+    only = {"audit_id": audit, "model_glob": model, "tensor": tensor, "role": role, "layer": layer}
+    return answer(store.directions(**only, **page.place), records.direction)
+
+
+@routes.post("/directions:nearest", response_model=Nearest | Shared)
+def search_directions(store: Kept, wanted: Search) -> Json:
+    """Stored directions nearest by |cos| within one basis; nothing is written."""
+    how = {"limit": wanted.limit, "exclude_model": wanted.exclude_model}
+    how |= {} if wanted.min_cosine is None else {"min_cosine": wanted.min_cosine}
+    if wanted.audit is not None:
+        return answers.shared(store.search.shared(wanted.audit, **how))
+    if wanted.direction is not None:
+        return answers.nearest(store.search.nearest(wanted.direction.bank, wanted.direction.ordinal, **how))
+    return answers.nearest(store.search.nearest_to(wanted.vector, basis=wanted.basis, **how))

@@ -1,0 +1,83 @@
+"""Findings, what happened to them, and what people say about them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from registry_auditor.api.v1.given import READS, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Shape, Suppression
+from registry_auditor.report import answers, records
+from registry_auditor.report.records import Json
+from registry_auditor.store.opinions import EventKind, Justification, Triage, TriageState
+
+routes = APIRouter(tags=["findings"])
+
+
+class Event(Shape):
+    """One step in the life of a finding."""
+
+    at: Moment
+    kind: EventKind
+    by: str | None = Field(description="Who did it; null for what audits and the clock do.")
+    audit: str | None
+    model: Reference | None
+    triage: Opinion | None
+    suppression: Suppression | None
+
+
+class Events(Shape):
+    """The life of a finding, oldest first."""
+
+    items: list[Event]
+    next: None = None
+
+
+class Said(Shape):
+    """What somebody says about a finding."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "state": "false_positive",
+                    "comment": "the update is the merge of two public adapters",
+                    "owner": "alice",
+                    "expires_at": "2027-01-31T00:00:00Z",
+                }
+            ]
+        },
+    )
+
+    state: TriageState
+    justification: Justification | None = Field(None, description="Required for `not_affected`, and for nothing else.")
+    owner: str | None = Field(None, max_length=200, pattern=Plain)
+    comment: str | None = Field(None, max_length=10_000, pattern=Plain, description="Required for `false_positive`.")
+    expires_at: AwareDatetime | None = Field(None, description="From then on the finding counts as `not_set` again.")
+
+
+@routes.get("/findings", dependencies=READS, response_model=Items[Finding])
+def list_findings(store: Kept, page: Paging) -> Json:
+    """Findings, newest first."""
+    return answer(store.findings(**page.place), records.stored_finding)
+
+
+@routes.get("/findings/{finding_id}", dependencies=READS, response_model=Finding)
+def get_finding(store: Kept, finding_id: str) -> Json:
+    """One finding, by its id or the first characters of it."""
+    return records.stored_finding(store.finding(finding_id))
+
+
+@routes.get("/findings/{finding_id}/events", dependencies=READS, response_model=Events)
+def list_finding_events(store: Kept, finding_id: str) -> Json:
+    """The life of a finding, oldest first."""
+    return records.listing([answers.event(each) for each in store.triage.events(finding_id)], None)
+
+
+@routes.post("/findings/{finding_id}/triage", response_model=Finding)
+def triage_finding(store: Kept, by: Triager, finding_id: str, said: Said, response: Response) -> Json:
+    """Say what is thought of a finding; it holds for the same finding in every revision of its model."""
+    triage = Triage(**dict(said))
+    once(store, by, response, lambda: store.triage.set(finding_id, triage, by=by))
+    return records.stored_finding(store.finding(finding_id))

@@ -1,0 +1,156 @@
+"""What the routes are given: the store, who asks, which page, and whether a request is a repetition."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, HTTPException, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from registry_auditor.api.access import Access, Bearer, Cookie, Principal
+from registry_auditor.config import Settings
+from registry_auditor.errors import Conflict
+from registry_auditor.report.records import Json, listing
+from registry_auditor.store import Page, Store
+from registry_auditor.store.access import Author, Scope
+
+T = TypeVar("T")
+REPLAYED = "idempotency-replayed"
+
+
+async def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+Kept = Annotated[Store, Depends(_store)]
+"""The store."""
+Set = Annotated[Settings, Depends(_settings)]
+"""The settings."""
+
+
+def _needs(scope: Scope) -> Callable[[Request, Bearer, Cookie], Principal]:
+    def caller(request: Request, _bearer: Bearer, _cookie: Cookie) -> Principal:
+        access: Access = request.app.state.access
+        return access.caller(request, scope)
+
+    return caller
+
+
+READS = [Depends(_needs(Scope.READ))]
+"""Of routes that whoever has a good token may ask."""
+ADMINS = [Depends(_needs(Scope.ADMIN))]
+"""Of routes for administrators."""
+
+Key = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Any text of yours, fresh for each request: sent again with the same one, it is done once.",
+        examples=["4f1c0c2e-8f0b-4a55-9d0e-2b8c8a1f7d11"],
+    ),
+]
+
+
+def _writes(scope: Scope) -> Callable[..., Coroutine[Any, Any, Author]]:
+    async def author(request: Request, bearer: Bearer, cookie: Cookie, idempotency_key: Key = None) -> Author:
+        principal = await run_in_threadpool(_needs(scope), request, bearer, cookie)
+        asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
+        return principal.author(idempotency_key, hashlib.sha256(asked).hexdigest())
+
+    return author
+
+
+Triager = Annotated[Author, Depends(_writes(Scope.TRIAGE))]
+Submitter = Annotated[Author, Depends(_writes(Scope.SUBMIT))]
+Admin = Annotated[Author, Depends(_writes(Scope.ADMIN))]
+"""Who writes, if they may."""
+
+
+def once(store: Store, by: Author, response: Response, write: Callable[[], T]) -> T:
+    """What `write` returns; the store does it once for each key. A repetition is marked on `response`.
+
+    Raises HTTPException: 422 if the key was used for another request.
+    """
+    if _is_repeated(store, by):
+        response.headers[REPLAYED] = "true"
+    try:
+        return write()
+    except Conflict:
+        _is_repeated(store, by)  # somebody else may have used the key meanwhile
+        raise
+
+
+def _is_repeated(store: Store, by: Author) -> bool:
+    try:
+        return by.key is not None and store.writes.replayed(by) is not None
+    except Conflict as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which page of a list is asked for."""
+
+    limit: int
+    after: str | None
+    """As the store gave it."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """As arguments of the store."""
+        return {"limit": self.limit, "after": self.after}
+
+
+async def _asked(
+    limit: Annotated[int, Query(ge=1, le=500, description="How many items at most.")] = 50,
+    after: Annotated[
+        str | None, Query(max_length=1000, description="The `next` of the page before.", examples=["MDE5OWExYjI"])
+    ] = None,
+) -> Asked:
+    return Asked(limit, None if after is None else _opened(after))
+
+
+Paging = Annotated[Asked, Depends(_asked)]
+
+
+def answer(page: Page[T], record: Callable[[T], Json]) -> Json:
+    """A page as `{items, next}`; what the store calls its place is nobody's business."""
+    return listing([record(item) for item in page.items], None if page.next is None else _sealed(page.next))
+
+
+def _sealed(place: str) -> str:
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _opened(cursor: str) -> str:
+    try:
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        place = ""
+    if not place or "\0" in place:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "after: pass the `next` of a page of the same list")
+    return place
+
+
+MODEL_GLOB = r"^[^*\x00]*(\*[^*\x00]*){0,5}$"
+"""To match many stars takes a database for ever."""
+Glob = Annotated[
+    str | None,
+    Query(max_length=200, pattern=MODEL_GLOB, description="`*` is any text, `?` any character.", examples=["hf:org/*"]),
+]
+Plain = r"^[^\x00]*$"
+"""PostgreSQL knows no NUL."""
