@@ -35,7 +35,8 @@ def sketch(vectors: Float[FloatArray, "n d"]) -> UInt64[Words, "n 16"]:
     for first in range(0, len(vectors), AT_ONCE):
         products = vectors[first : first + AT_ONCE] @ normals
         signs[first : first + AT_ONCE] = np.packbits(products > 0, axis=1)
-    return signs.view("<u8")
+    words: np.ndarray = signs.view("<u8")
+    return words
 
 
 @lru_cache(maxsize=4)
@@ -43,7 +44,8 @@ def _normals(d: int) -> Float[FloatArray, "d 1024"]:
     # A random stream of NumPy may change with a release; this one is defined by FIPS 202.
     digest = shake_256(f"registry-auditor/sketch-1/{d}".encode()).digest(2 * d * BITS)
     quantiles = ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
-    return quantiles[np.frombuffer(digest, "<u2")].reshape(d, BITS)
+    normals: np.ndarray = quantiles[np.frombuffer(digest, "<u2")].reshape(d, BITS)
+    return normals
 
 
 def leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"]) -> Int16[Words, " n"]:

@@ -135,8 +135,8 @@ class BankFolder:
 
         Raises StoreError, before the first piece, if they are missing, and before the last one if they were changed.
         """
-        path, digest, held = self._path(sha256), hashlib.sha256(), b""
-        with self._failures(sha256), self.files.open(path, "rb") as file:
+        path, digest, held = self.path(sha256), hashlib.sha256(), b""
+        with self.failures(sha256), self.files.open(path, "rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 if held:
                     yield held

@@ -126,6 +126,7 @@ class Search(Part):
                 scores[space.span(sha256)] = -1
 
     def _hits(self, wish: _Wish, space: Space, candidates: Candidates) -> list[Hit]:
+        own = None if wish.own is None else Hit(wish.own, 1.0, wish.vector)
         wanted = 2 * wish.limit
         while True:
             found = list(candidates.nearest(wanted, floor=wish.min_cosine))
@@ -136,7 +137,7 @@ class Search(Part):
                 for place, one in zip(places, found, strict=True)
                 if place in directions
             ]
-            hits = merged(shown, own=wish.own and Hit(wish.own, 1.0, wish.vector))
+            hits = merged(shown, own=own)
             if len(hits) >= wish.limit or len(found) < wanted:
                 return hits[: wish.limit]
             wanted *= 4

@@ -22,6 +22,9 @@ Place = tuple[str, int]
 OPTIONS = 5
 """How many bases a message names."""
 
+FILES = select(BankRow.sha256, BankRow.directions, BankRow.dimension, BankRow.size_bytes)
+"""The columns of a `BankFile`."""
+
 
 @dataclass(frozen=True)
 class SpaceKey:
@@ -43,7 +46,7 @@ class SpaceKey:
 
 def bank(session: Session, sha256: str) -> tuple[BankFile, SpaceKey]:
     """A bank and where its directions lie. Raises NotFound if there is none."""
-    found = session.execute(_files(BankRow.basis).where(BankRow.sha256 == sha256)).one_or_none()
+    found = session.execute(FILES.add_columns(BankRow.basis).where(BankRow.sha256 == sha256)).one_or_none()
     if found is None:
         raise NotFound(f"{sha256!r} is no bank: `registry-auditor directions list --format json` names them")
     *file, basis = found
@@ -105,7 +108,7 @@ def state(session: Session, key: SpaceKey) -> tuple[object, ...]:
 
 def files(session: Session, key: SpaceKey) -> list[BankFile]:
     """The banks of a space, oldest first."""
-    ordered = _files().where(*key.conditions).order_by(BankRow.created_at, BankRow.sha256)
+    ordered = FILES.where(*key.conditions).order_by(BankRow.created_at, BankRow.sha256)
     return [BankFile(*row) for row in session.execute(ordered)]
 
 
@@ -174,7 +177,3 @@ def _direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDirection
         tokens=rows.tokens(row),
         models=tuple(models),
     )
-
-
-def _files(*more: ColumnElement[str]) -> Select:
-    return select(BankRow.sha256, BankRow.directions, BankRow.dimension, BankRow.size_bytes, *more)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import SEEK_END, FileIO
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +63,11 @@ def blocks(folder: BankFolder, file: BankFile) -> Iterator[Vectors]:
         return
     at_once = max(BLOCK_BYTES // file.row_bytes, 1)
     buffer = np.empty((min(at_once, file.directions), file.dimension), "<f4")
-    with folder.failures(file.sha256), _opened(folder, file) as handle:
+    with _opened(folder, file) as handle:
         handle.seek(file.start)
         for first in range(0, file.directions, at_once):
             block = buffer[: file.directions - first]
-            if handle.readinto(block.data) != block.nbytes:  # type: ignore[attr-defined]
+            if handle.readinto(block.data) != block.nbytes:
                 raise _changed(folder, file)
             yield block
 
@@ -100,22 +101,22 @@ def _read_local(
     read: npt.NDArray[np.bool_],
 ) -> None:
     try:
-        with folder.failures(file.sha256), _opened(folder, file) as handle:
+        with _opened(folder, file) as handle:
             for place, ordinal in places:
                 handle.seek(file.start + ordinal * file.row_bytes)
-                got = handle.readinto(vectors[place].data)  # type: ignore[attr-defined]
+                got = handle.readinto(vectors[place].data)
                 read[place] = got == file.row_bytes
     except StoreError:  # its directions count as missing
         pass
 
 
-def _opened(folder: BankFolder, file: BankFile) -> BinaryIO:
+@contextmanager
+def _opened(folder: BankFolder, file: BankFile) -> Iterator[FileIO]:
     # Not through fsspec, which takes ten times as long to open a file.
-    handle = Path(folder.path(file.sha256)).open("rb", buffering=0)
-    if handle.seek(0, 2) != file.size_bytes:
-        handle.close()
-        raise _changed(folder, file)
-    return handle  # type: ignore[return-value]
+    with folder.failures(file.sha256), Path(folder.path(file.sha256)).open("rb", buffering=0) as handle:
+        if handle.seek(0, SEEK_END) != file.size_bytes:
+            raise _changed(folder, file)
+        yield handle
 
 
 def _rows(content: bytes, file: BankFile) -> Vectors:
