@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby, zip_longest
 
@@ -46,8 +46,7 @@ def of_finding(session: Session, finding_id: str) -> list[FindingEvent]:
     triages = _said([opinion(row) for row in session.scalars(said)], time)
     theirs = or_(SuppressionRow.fingerprint.is_(None), SuppressionRow.fingerprint == found.fingerprint)
     rules = [suppression(row) for row in session.scalars(select(SuppressionRow).where(theirs))]
-    asked = {"code": found.finding.code, "fingerprint": found.fingerprint}
-    fitting = [rule for rule in rules if any(covers(rule, model=model, **asked) for model in models)]
+    fitting = [rule for rule in rules if any(covers(rule, replace(found, model=model)) for model in models)]
     since = min((event.at for event in audits), default=found.created_at)
     return sorted([*audits, *triages, *_suppressed(fitting, since, time)], key=lambda event: event.at)
 

@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, t
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
-from registry_auditor.domain import ModelRef
 from registry_auditor.store.engine import clock
 from registry_auditor.store.opinions import Justification, Opinion, Standing, Suppression, Triage, TriageState
 from registry_auditor.store.people import SuppressionRow, TriageRow
@@ -77,13 +76,14 @@ def covering(session: Session) -> ColumnElement[bool]:
     )
 
 
-def covers(rule: Suppression, *, code: str, model: ModelRef, fingerprint: str) -> bool:
-    """Whether every pattern of `rule` fits a finding of this model; whether the rule holds is another question."""
-    names = (f"{model.registry}:{model.name}", f"{model.registry}:{model.name}@{model.revision or ''}")
+def covers(rule: Suppression, found: StoredFinding) -> bool:
+    """Whether every pattern of `rule` fits; whether the rule holds now is another question."""
+    model = f"{found.model.registry}:{found.model.name}"
+    names = (model, f"{model}@{found.model.revision or ''}")
     return (
-        (rule.code is None or _pattern(rule.code).fullmatch(code) is not None)
+        (rule.code is None or _pattern(rule.code).fullmatch(found.finding.code) is not None)
         and (rule.model is None or any(_pattern(rule.model).fullmatch(name) for name in names))
-        and rule.fingerprint in (None, fingerprint)
+        and rule.fingerprint in (None, found.fingerprint)
     )
 
 
@@ -129,8 +129,7 @@ def _ahead(session: Session, expires_at: SQLCoreOperations[datetime | None]) -> 
 
 
 def _first(rules: Iterable[Suppression], found: StoredFinding) -> Suppression | None:
-    asked = {"code": found.finding.code, "model": found.model, "fingerprint": found.fingerprint}
-    return next((rule for rule in rules if covers(rule, **asked)), None)
+    return next((rule for rule in rules if covers(rule, found)), None)
 
 
 @lru_cache(maxsize=4096)

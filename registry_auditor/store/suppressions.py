@@ -80,7 +80,7 @@ def _add(session: Session, rule: Rule, *, by: Author) -> Suppression:
 
 def _checked(rule: Rule, time: datetime) -> Rule:
     """`rule` with every field, blank ones None. Raises UsageError."""
-    code, model, fingerprint = (rule.get(name) or None for name in ("code", "model", "fingerprint"))
+    code, model, fingerprint = rule.get("code") or None, rule.get("model") or None, rule.get("fingerprint") or None
     reason, expires_at = (rule.get("reason") or "").strip(), rule.get("expires_at")
     if not any((pattern or "").strip("*?") for pattern in (code, model, fingerprint)):
         raise UsageError("a suppression needs something that it covers: a code, a model or a fingerprint; '*' is all")

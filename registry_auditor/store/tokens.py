@@ -10,7 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from registry_auditor.errors import NotFound, StoreError, UsageError
@@ -146,7 +146,7 @@ def _note(session: Session, token_id: str) -> None:
     changed(session, update(TokenRow).where(TokenRow.id == token_id, unnoted).values(last_used_at=time))
 
 
-def _good(time: datetime) -> tuple[object, ...]:
+def _good(time: datetime) -> tuple[ColumnElement[bool], ...]:
     return TokenRow.revoked_at.is_(None), or_(TokenRow.expires_at.is_(None), TokenRow.expires_at > time)
 
 

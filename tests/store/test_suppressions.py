@@ -224,11 +224,7 @@ def test_the_database_and_the_program_read_patterns_alike(store: Store, examine:
 
             return store._read(of)
 
-        counts = {
-            each.id
-            for each in found
-            if not covers(rule, code=each.finding.code, model=each.model, fingerprint=each.fingerprint)
-        }
+        counts = {each.id for each in found if not covers(rule, each)}
         assert chosen() == counts, pattern
         assert {each.id for each in found if store.finding(each.id).standing.counts} == counts, pattern
         store.suppressions.end(rule.id, by=ALICE)
