@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 
 from registry_auditor.api.admission import admitted
+from registry_auditor.api.v1.etags import IfNoneMatch, tagged
 from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Set, Submitter, answer, once
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
-from registry_auditor.report import gather, records
+from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, gather, records, render
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["audits"])
@@ -80,6 +81,29 @@ def list_runs(store: Kept, audit_id: str) -> Json:
 def get_coverage(store: Kept, audit_id: str) -> Json:
     """What the runs of an audit together looked at, and what they did not."""
     return records.coverage(gather(store, audit_id).coverage)
+
+
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}, "description": "The report."},
+    304: {"description": "It is what the client has."},
+}
+SHUT_IN = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+"""What a browser may do for a report, which brings its styles along: show it."""
+
+
+@routes.get("/audits/{audit_id}/report", dependencies=READS, response_class=Response, responses=REPORT)
+def get_report(
+    store: Kept,
+    audit_id: str,
+    form: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.JSON,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """An audit with all that it found: as JSON, Markdown, HTML, SARIF 2.1.0 or CycloneDX."""
+    document = gather(store, audit_id)
+    text = render(document, form, store.analyzers.list())
+    name = f"audit-{document.audit.id}{SUFFIXES[form]}"
+    headers = {"content-disposition": f'inline; filename="{name}"', "content-security-policy": SHUT_IN}
+    return tagged(text.encode(), if_none_match, media_type=MEDIA_TYPES[form], headers=headers)
 
 
 @routes.post("/audits/{audit_id}:cancel", response_model=Audit)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from registry_auditor.api.v1.etags import IfNoneMatch, is_known
 from registry_auditor.api.v1.given import READS, Kept, Paging, Plain, answer
 from registry_auditor.api.v1.shapes import Items, Moment, Shape
 from registry_auditor.report import answers
@@ -45,14 +46,14 @@ def list_banks(
     return answer(BankList.of(store).list(basis=basis, **page.place), answers.bank_file)
 
 
-FILE = {
+FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}, "description": "The file."},
     304: {"description": "It is what the client has."},
 }
 
 
 @routes.get("/direction-banks/{sha256}", response_class=StreamingResponse, responses=FILE)
-def get_bank(store: Kept, sha256: Sha256, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def get_bank(store: Kept, sha256: Sha256, if_none_match: IfNoneMatch = None) -> Response:
     """The file of a bank, in the safetensors format. It never changes."""
     banks = BankList.of(store)
     file = banks.get(sha256)
@@ -63,12 +64,6 @@ def get_bank(store: Kept, sha256: Sha256, if_none_match: Annotated[str | None, H
     named = {"content-disposition": f'attachment; filename="{sha256[:12]}.safetensors"'}
     headers |= named | {"content-length": str(file.size_bytes)}
     return StreamingResponse(content, media_type=MEDIA_TYPE, headers=headers)
-
-
-def is_known(if_none_match: str | None, etag: str) -> bool:
-    """Whether a client has this already, by what it says."""
-    tags = [tag.strip().removeprefix("W/").strip('"') for tag in (if_none_match or "").split(",")]
-    return etag in tags or "*" in tags
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:

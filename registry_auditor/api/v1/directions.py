@@ -7,14 +7,23 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
-from registry_auditor.api.v1.given import MODEL_GLOB, READS, Glob, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.given import MODEL_GLOB, READS, AuditId, Filters, Glob, Kept, Paging, Plain, answer
 from registry_auditor.api.v1.shapes import Direction, Items, Reference, Shape
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["directions"], dependencies=READS)
 
-AuditId = Annotated[str | None, Query(max_length=64, pattern=Plain, description="Id of an audit.")]
+
+class Only(Filters):
+    """Which directions."""
+
+    audit: AuditId = Field(None, serialization_alias="audit_id")
+    model: Glob = Field(None, serialization_alias="model_glob")
+    tensor: Glob = Field(None, examples=["*.down_proj.weight"])
+    role: Glob = Field(None, examples=["mlp.*"])
+    layer: int | None = Field(None, ge=0, le=2**31 - 1)
+    rank: int | None = Field(None, ge=0, le=2**31 - 1, description="0: the strongest of each matrix.")
 
 
 class Stored(Shape):
@@ -107,18 +116,9 @@ class Shared(Shape):
 
 
 @routes.get("/directions", response_model=Items[Direction])
-def list_directions(
-    store: Kept,
-    page: Paging,
-    audit: AuditId = None,
-    model: Glob = None,
-    tensor: Glob = None,
-    role: Glob = None,
-    layer: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
-) -> Json:
+def list_directions(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Json:
     """Directions without their vectors, strongest first."""
-    only = {"audit_id": audit, "model_glob": model, "tensor": tensor, "role": role, "layer": layer}
-    return answer(store.directions(**only, **page.place), records.direction)
+    return answer(store.directions(**only.filters(), **page.place), records.direction)
 
 
 @routes.post("/directions:nearest", response_model=Nearest | Shared)

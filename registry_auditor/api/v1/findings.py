@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from registry_auditor.api.v1.given import READS, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Kept, Paging, Plain, Triager, answer, once
 from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Shape, Suppression
+from registry_auditor.domain import Severity
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
 from registry_auditor.store.opinions import EventKind, Justification, Triage, TriageState
 
 routes = APIRouter(tags=["findings"])
+
+
+class Only(Filters):
+    """Which findings."""
+
+    audit: AuditId = Field(None, serialization_alias="audit_id")
+    model: Glob = Field(None, serialization_alias="model_glob", examples=["hf:org/*"])
+    severity: Severity | None = Field(None, description="At least this one.")
+    code: Glob = Field(None, examples=["svd-diff/*"])
+    analyzer: str | None = Field(None, max_length=200, pattern=Plain)
 
 
 class Event(Shape):
@@ -58,9 +71,9 @@ class Said(Shape):
 
 
 @routes.get("/findings", dependencies=READS, response_model=Items[Finding])
-def list_findings(store: Kept, page: Paging) -> Json:
+def list_findings(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Json:
     """Findings, newest first."""
-    return answer(store.findings(**page.place), records.stored_finding)
+    return answer(store.findings(**only.filters(), **page.place), records.stored_finding)
 
 
 @routes.get("/findings/{finding_id}", dependencies=READS, response_model=Finding)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, HTTPException, Query, Request, Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from registry_auditor.api.access import Access, Bearer, Cookie, Principal
@@ -148,9 +149,18 @@ def _opened(cursor: str) -> str:
 
 MODEL_GLOB = r"^[^*\x00]*(\*[^*\x00]*){0,5}$"
 """To match many stars takes a database for ever."""
-Glob = Annotated[
-    str | None,
-    Query(max_length=200, pattern=MODEL_GLOB, description="`*` is any text, `?` any character.", examples=["hf:org/*"]),
-]
 Plain = r"^[^\x00]*$"
 """PostgreSQL knows no NUL."""
+Glob = Annotated[
+    str | None,
+    Field(max_length=200, pattern=MODEL_GLOB, description="`*` is any text, `?` any character."),
+]
+AuditId = Annotated[str | None, Field(min_length=1, max_length=64, pattern=Plain, description="Id of an audit.")]
+
+
+class Filters(BaseModel):
+    """Which items of a list are asked for; what is absent does not matter."""
+
+    def filters(self) -> dict[str, Any]:
+        """As arguments of the store."""
+        return self.model_dump(by_alias=True, exclude_none=True)
