@@ -1,7 +1,18 @@
-"""Finished audits as text, JSON and Markdown."""
+"""Finished audits in every format, and what may be concluded from them."""
 
 from registry_auditor.report.document import Report, exit_code, gather
+from registry_auditor.report.formats import MEDIA_TYPES, SUFFIXES, ReportFormat, render
 from registry_auditor.report.markdown import markdown
 from registry_auditor.report.text import print_report
 
-__all__ = ["Report", "exit_code", "gather", "markdown", "print_report"]
+__all__ = [
+    "MEDIA_TYPES",
+    "SUFFIXES",
+    "Report",
+    "ReportFormat",
+    "exit_code",
+    "gather",
+    "markdown",
+    "print_report",
+    "render",
+]

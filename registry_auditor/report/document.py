@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry_auditor.domain import Audit, Coverage, Finding, Verdict, total
-from registry_auditor.store import BankInfo, Store, StoredDirection, StoredRun
+from registry_auditor.store import BankInfo, Store, StoredDirection, StoredFinding, StoredRun
 
 CONSIDERED, SHOWN = 400, 12
 """Of how many of the strongest directions a report shows how many; the bank has all of them."""
@@ -29,10 +29,15 @@ class Report:
     """Those among which `directions` were chosen, strongest first."""
 
     @property
+    def found(self) -> list[StoredFinding]:
+        """Every finding, most severe first; those that people have set aside come last."""
+        found = [each for stored in self.runs for each in stored.findings]
+        return sorted(found, key=lambda each: (not each.standing.counts, -each.finding.severity.weight))
+
+    @property
     def findings(self) -> list[tuple[str, Finding]]:
-        """Each finding with the analyzer that made it, most severe first."""
-        found = [(stored.run.step.analyzer, finding) for stored in self.runs for finding in stored.run.findings]
-        return sorted(found, key=lambda pair: -pair[1].severity.weight)
+        """Each finding with the analyzer that made it, in the same order."""
+        return [(each.analyzer, each.finding) for each in self.found]
 
     @property
     def banks(self) -> list[BankInfo]:

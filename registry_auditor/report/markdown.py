@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from registry_auditor.report import words
 from registry_auditor.report.document import Report
+from registry_auditor.store import StoredFinding
 
 GAPS_SHOWN = 20
 
@@ -32,14 +33,25 @@ def _summary(document: Report) -> Iterator[str]:
 def _findings(document: Report) -> Iterator[str]:
     yield "### Findings"
     yield ""
-    if not document.findings:
-        yield "None."
+    counted = [each for each in document.found if each.standing.counts]
+    set_aside = [each for each in document.found if not each.standing.counts]
+    if counted:
+        yield from _table(("Severity", "Code", "Score", "What was seen"), [_row(each) for each in counted])
     else:
-        yield from _table(
-            ("Severity", "Code", "Score", "What was seen"),
-            [(each.severity, each.code, words.score(each), each.message) for _, each in document.findings],
-        )
+        yield "None." if not set_aside else "None that counts."
     yield ""
+    if set_aside:
+        yield "### Findings that people have set aside"
+        yield ""
+        header = ("Severity", "Code", "Score", "What was seen", "Why it does not count")
+        yield from _table(header, [(*_row(each), words.standing(each.standing)) for each in set_aside])
+        yield ""
+
+
+def _row(each: StoredFinding) -> tuple[str, ...]:
+    finding = each.finding
+    said = words.standing(each.standing) if each.standing.counts else ""
+    return finding.severity, finding.code, words.score(finding), finding.message + (f" ({said})" if said else "")
 
 
 def _directions(document: Report) -> Iterator[str]:

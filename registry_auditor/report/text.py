@@ -48,14 +48,19 @@ def _summary(document: Report) -> Iterator[RenderableType]:
 
 
 def _findings(document: Report) -> Iterator[RenderableType]:
-    if not document.findings:
+    if not document.found:
         yield "No findings."
         yield ""
         return
     table = _table("Findings", "severity", "code", "score", "message")
-    for _, finding in document.findings:
-        severity = Text(finding.severity, style=SEVERITY_STYLE[finding.severity])
-        table.add_row(severity, escape(finding.code), words.score(finding), escape(finding.message))
+    for each in document.found:
+        finding, said = each.finding, words.standing(each.standing)
+        severity = Text(
+            finding.severity, style=SEVERITY_STYLE[finding.severity] if each.standing.counts else "dim strike"
+        )
+        message = escape(finding.message) + (f"\n{escape(said)}" if said else "")
+        style = None if each.standing.counts else "dim"
+        table.add_row(severity, escape(finding.code), words.score(finding), message, style=style)
     yield table
     yield ""
 

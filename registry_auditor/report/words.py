@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from registry_auditor.domain import Audit, Finding, ModelRef, Side, Site, TokenReadout
 from registry_auditor.store import StoredDirection
+from registry_auditor.store.opinions import Standing, TriageState
 
 DIGEST_CHARACTERS = 12
 
@@ -57,3 +58,15 @@ def tokens(readout: TokenReadout | None, *, count: int = 6) -> tuple[str, str, s
 
 def _row(pairs: Sequence[tuple[str, float]], count: int) -> str:
     return " ".join(text.strip() or repr(text) for text, _ in pairs[:count])
+
+
+def standing(among: Standing) -> str:
+    """Where a finding stands among people: `false positive (ann): a test model`; empty if nobody said anything."""
+    if among.suppression is not None:
+        rule = among.suppression
+        return f"suppressed until {rule.expires_at:%Y-%m-%d} ({rule.by}): {rule.reason}"
+    if among.opinion is None or among.state is TriageState.NOT_SET:
+        return ""
+    triage = among.opinion.triage
+    why = ": ".join(filter(None, (triage.justification and triage.justification.replace("_", " "), triage.comment)))
+    return f"{among.state.replace('_', ' ')} ({among.opinion.by})" + (f": {why}" if why else "")

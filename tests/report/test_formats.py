@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,61 +16,15 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from registry_auditor.domain import (
-    Audit,
-    AuditState,
-    BaseSource,
-    Coverage,
-    Finding,
-    Gap,
-    Job,
-    ModelRef,
-    Run,
-    RunStatus,
-    Severity,
-    Side,
-    Site,
-    StepKey,
-    SubjectKey,
-    Taxonomy,
-    TokenReadout,
-    Verdict,
-)
+from registry_auditor.domain import AuditState, Verdict
 from registry_auditor.report import Report, exit_code, markdown, print_report, records
-from registry_auditor.store import BankInfo, StoredDirection, StoredRun
 from tests.planted import add_rank_one, weight
+from tests.report.samples import finding, nasty, plain, run_of, said, stored, suppressed
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((files("registry_auditor.report") / "schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
-NASTY = "[red]a[/red] | `b` *c* <img src=x> #\n- d"
-
-
-def report_of(**changes: Any) -> Report:
-    """A report that fills every field, with text that would be markup anywhere."""
-    now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-    step, subject = StepKey("norm-jump", 3, "digest"), SubjectKey("sha256:" + "a" * 64, "sha256:" + "b" * 64)
-    site = Site(NASTY, None, "other", Side.WRITES)
-    finding = Finding(
-        "norm-jump/large", Severity.HIGH, NASTY, score=0.97, threshold=0.9, fpr=0.003, site=site,
-        evidence={"x": [1, None, "y"]}, taxonomies=(Taxonomy("mitre-atlas", "5.0", "AML.T0018"),),
-    )  # fmt: skip
-    quiet = replace(finding, severity=Severity.INFO, score=None, threshold=None, fpr=None, site=None)
-    coverage = Coverage(7, tuple(Gap(f"{NASTY} {number}", NASTY) for number in range(30)))
-    run = Run(step, subject, {"a": 1}, RunStatus.TIMED_OUT, NASTY, 1.23456, "cpu", 2**30, coverage, (quiet, finding))
-    bank = BankInfo("c" * 64, "norm-jump", 2, "sha256:b", 64)
-    readout = TokenReadout((("[b]tok[/b]", 3.0), ("|", 2.0)), ((" ", -3.0),), 1e-5)
-    directions = tuple(
-        StoredDirection("c" * 64, rank, site, rank, 3.0 - rank, 1e-6, tokens, (ModelRef("dir", "/m", "sha256:a"),))
-        for rank, tokens in enumerate((readout, None))
-    )
-    job = Job(
-        ModelRef("dir", f"/models/{NASTY}", "sha256:" + "a" * 64), ModelRef("hf", "org/base", "b" * 40), BaseSource.CARD
-    )
-    id_ = "01a208c9-9bb3-7bcb-92d1-a3e4ee4c311c"
-    audit = Audit(id_, job, AuditState.DONE, Verdict.FAIL, NASTY, now, now, now, 1, None, None, subject)
-    return replace(Report(audit, (StoredRun("run", run, (bank,)),), directions, 1), **changes)
 
 
 def printed(document: Report) -> str:
@@ -102,11 +55,11 @@ def test_every_field_of_the_schema_is_described_by_a_type_and_closed() -> None:
 
 
 def test_a_report_with_every_field_fits_the_schema() -> None:
-    VALIDATOR.validate(records.report(report_of()))
+    VALIDATOR.validate(records.report(nasty()))
 
 
 def test_a_waiting_audit_fits_the_schema() -> None:
-    waiting = replace(report_of().audit, state=AuditState.QUEUED, verdict=None, reason=None, started_at=None)
+    waiting = replace(nasty().audit, state=AuditState.QUEUED, verdict=None, reason=None, started_at=None)
     waiting = replace(waiting, finished_at=None, subject=None, job=replace(waiting.job, base=None, base_source=None))
     document = Report(waiting, (), (), exit_code(None, allow_incomplete=False))
     VALIDATOR.validate(records.report(document))
@@ -135,28 +88,28 @@ def test_what_the_command_prints_fits_the_schema(
 
 @pytest.mark.parametrize("field", ["exit_code", "audit", "runs", "findings"])
 def test_a_report_that_lacks_a_field_does_not_fit(field: str) -> None:
-    report = records.report(report_of())
+    report = records.report(nasty())
     del report[field]
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(report)
 
 
 def test_findings_come_most_severe_first_in_every_format() -> None:
-    document = report_of()
+    document = nasty()
     assert [each["severity"] for each in records.report(document)["findings"]] == ["high", "info"]
     assert re.search(r"\| high \|.*\n\| info \|", markdown(document))
     assert re.search(r"^high .*^info ", printed(document), flags=re.MULTILINE | re.DOTALL)
 
 
 def test_text_shows_what_a_model_wrote_and_never_acts_on_it() -> None:
-    text = printed(report_of())
+    text = printed(nasty())
     assert "[red]a[/red]" in text
     assert "[b]tok[/b]" in text
     assert "20 more" in text
 
 
 def test_a_line_break_of_a_model_starts_no_line_of_markdown() -> None:
-    page = markdown(report_of())
+    page = markdown(nasty())
     assert not [line for line in page.splitlines() if line.startswith("- d")]
     assert not re.search(r"(?<!\\)<img", page)
     tables = [line for line in page.splitlines() if line.startswith("|")]
@@ -165,7 +118,7 @@ def test_a_line_break_of_a_model_starts_no_line_of_markdown() -> None:
 
 
 def test_text_and_markdown_carry_verdict_score_and_belief() -> None:
-    for text in (printed(report_of()), markdown(report_of())):
+    for text in (printed(nasty()), markdown(nasty())):
         assert "fail" in text.lower()
         assert "0.97" in text
         assert "0.30%" in text
