@@ -92,13 +92,19 @@ def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -
 
 
 def conclude(record: Audit, store: Store, terms: Terms, *, failure: str | None = None) -> Audit:
-    """Judge the runs of an audit and finish it; a `failure` makes it `error`, unless something grave was found."""
-    runs = [stored.run for stored in store.runs(record.id)]
+    """Judge the runs of an audit and finish it; a `failure` makes it `error`, unless something grave was found.
+
+    What people have set aside does not count, and the reason says how much that is.
+    """
+    shown = store.runs(record.id)
+    runs = [stored.counting for stored in shown]
     judgement = judge(runs, fail_on=record.job.fail_on)
     verdict, reason = judgement.verdict, judgement.reason
     if failure is not None:
         verdict = Verdict.FAIL if verdict is Verdict.FAIL else Verdict.ERROR
         reason = f"{reason}; {failure}" if verdict is Verdict.FAIL else failure
+    if aside := sum(len(stored.findings) - len(stored.counting.findings) for stored in shown):
+        reason += f"; {aside} finding{'' if aside == 1 else 's'} set aside by triage or suppression"
     severities = [finding.severity for each in runs for finding in each.findings]
     worst = max(severities, key=lambda severity: severity.weight, default=None)
     return store.finish(record.id, verdict, reason, notify=terms.announce(verdict, worst))

@@ -34,8 +34,11 @@ class Message:
 
 
 def audit_finished(notice_id: str, audit: Audit, runs: Sequence[StoredRun]) -> Message:
-    """A finished audit with its most severe findings, and how many there are of each severity."""
-    findings = [found for stored in runs for found in stored.run.findings]
+    """A finished audit with its most severe findings, and how many there are of each severity.
+
+    Those that people have set aside are counted apart.
+    """
+    findings = [found for stored in runs for found in stored.counting.findings]
     counts = Counter(found.severity for found in findings)
     worst = sorted(findings, key=lambda found: -found.severity.weight)[:TOP]
     data = {
@@ -47,6 +50,7 @@ def audit_finished(notice_id: str, audit: Audit, runs: Sequence[StoredRun]) -> M
         "finished_at": audit.finished_at and audit.finished_at.isoformat(),
         "counts": {severity: counts[severity] for severity in Severity},
         "worst": [_finding(found) for found in worst],
+        "set_aside": sum(len(stored.findings) for stored in runs) - len(findings),
     }
     return _message(notice_id, "audit.finished", audit.finished_at or audit.queued_at, data)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
@@ -44,6 +44,11 @@ class StoredRun:
     banks: tuple[BankInfo, ...]
     findings: tuple[StoredFinding, ...] = ()
     """Those of `run.findings`, in the same order, with what the store knows of them."""
+
+    @property
+    def counting(self) -> Run:
+        """The run without the findings that people have set aside."""
+        return replace(self.run, findings=tuple(each.finding for each in self.findings if each.standing.counts))
 
 
 @dataclass(frozen=True)
