@@ -69,3 +69,9 @@ def overlooked(cosine: float, lean: int) -> float:
     """The chance that a vector with this |cos| to the query leans less than `lean`."""
     chance = math.acos(min(abs(cosine), 1.0)) / math.pi
     return float(bdtrc(BITS // 2 - lean, BITS, chance))
+
+
+def least_lean(cosine: float, chance: float) -> int:
+    """The largest lean below which a vector with at least this |cos| stays with no more than this chance."""
+    chances = [overlooked(cosine, lean) for lean in range(BITS // 2 + 1)]
+    return int(np.searchsorted(chances, chance, side="right")) - 1

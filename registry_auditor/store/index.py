@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,11 @@ class Space:
         """The positions of a bank; none if it is not in the space."""
         number = self.numbers.get(sha256)
         return slice(0, 0) if number is None else slice(int(self.starts[number]), int(self.starts[number + 1]))
+
+    def leave_out(self, scores: npt.NDArray[Any], banks: Iterable[str]) -> None:
+        """Afterwards the directions of these banks have the score that says not to look at them."""
+        for sha256 in banks:
+            scores[self.span(sha256)] = -1
 
     def position(self, place: Place) -> int | None:
         """The position of a row of a bank; None if that is not in the space."""

@@ -48,7 +48,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Pair:
-    """A direction of the audit that was asked about, and one of another model near it."""
+    """A direction of the audit that was asked about, and the one of another model that is nearest to it."""
 
     mine: StoredDirection
     theirs: StoredDirection
@@ -65,25 +65,28 @@ class SharedWith:
     matched: int
     """How many of the directions that were asked about have a neighbour there."""
     pairs: tuple[Pair, ...]
-    """The nearest ones, nearest first; each direction of the audit at most once."""
+    """The nearest of them, nearest first."""
     directions: int
     """How many of that model's directions were searched."""
     p_value: float
     """A bound on the chance that, were that model's directions random, any of them came as near to any of the
-    directions that were asked about as the first pair does."""
+    directions that were asked about as the first pair is."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The models that share what one audit found, most directions in common first."""
+    """The models that share what one audit found, those with most directions in common first."""
 
     models: tuple[SharedWith, ...]
     asked: int
-    """How many directions of the audit were looked up: its strongest."""
+    """How many directions of the audit were looked up."""
     compared: int
-    """How many other models have directions in the same basis: so many times was the p-value of one a chance."""
+    """How many other models have directions of the same basis and dimension: so many p-values were there."""
     searched: int
     missing: int
+    dimension: int
+    """0 for an audit without directions."""
+    basis: str
     exact: bool
     min_cosine: float
 

@@ -23,6 +23,8 @@ PROMISED = 0.5
 """From which |cos| on a search by sketches overlooks nothing."""
 OVERLOOKED = 1e-3
 """Chance that it does all the same, for one direction."""
+ROUNDING = 1e-4
+"""By which a product in single precision may differ from one after normalisation."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +66,27 @@ def sketched_scores(space: Space, query: Vectors) -> Scores:
 class Candidates:
     """The directions of a space that may be near one vector, read from their files as far as needed."""
 
-    def __init__(self, folder: BankFolder, space: Space, query: Vectors, scores: Scores) -> None:
-        """`query` is a unit vector; of `scores` nothing is kept."""
-        self._folder, self._space, self._query = folder, space, query
+    def __init__(self, folder: BankFolder, space: Space, query: Vectors, scores: Scores, *, floor: float) -> None:
+        """Only those whose |cos| to the unit vector `query` may be `floor` or more; of `scores` nothing is kept."""
+        self._folder, self._space, self._query, self._floor = folder, space, query, floor
         self._exact = scores.dtype == np.float32
-        self._order = _largest(scores, ROUNDS[-1])
+        self._order = _largest(scores, ROUNDS[-1], least=_least(floor, exact=self._exact))
         self._scores = scores[self._order]
         self._vectors: list[Vectors] = []
         self._cosines = np.empty(0, np.float64)
         self.lost: set[str] = set()
         """Banks that could not be read."""
 
-    def nearest(self, count: int, *, floor: float) -> Iterator[Found]:
-        """At least the `count` nearest whose |cos| is `floor` or more, nearest first; more only where ROUNDS ends."""
+    def nearest(self, count: int = ROUNDS[-1]) -> Iterator[Found]:
+        """The `count` nearest, or all if there are fewer, nearest first; no more than ROUNDS says."""
         for depth in ROUNDS:
             self._deepen(depth)
-            if len(self._cosines) == len(self._order) or self._settled(count, floor):
+            if len(self._cosines) == len(self._order) or self._settled(count):
                 break
         magnitudes = np.abs(self._cosines)
         vectors = np.concatenate(self._vectors) if self._vectors else np.empty((0, len(self._query)), np.float32)
         for place in np.argsort(-magnitudes, kind="stable")[:count]:
-            if magnitudes[place] < floor:
+            if magnitudes[place] < self._floor:
                 break
             yield Found(int(self._order[place]), float(self._cosines[place]), vectors[place])
 
@@ -100,24 +102,32 @@ class Candidates:
         self._vectors.append(vectors)
         self._cosines = np.append(self._cosines, np.clip(np.nan_to_num(cosines, posinf=0, neginf=0), -1, 1))
 
-    def _settled(self, count: int, floor: float) -> bool:
+    def _settled(self, count: int) -> bool:
         """Whether none that was not looked at is likely to belong among the `count` nearest."""
-        depth = len(self._cosines)
-        if depth < count:
-            return self._exact and float(self._scores[depth - 1]) < floor
-        target = max(float(np.sort(np.abs(self._cosines))[-count]), floor)
-        if self._exact:
-            return True
+        if len(self._cosines) < count or self._exact:
+            return len(self._cosines) >= count
         from registry_auditor.numerics.sketch import overlooked
 
-        return overlooked(max(target, PROMISED), int(self._scores[depth - 1]) + 1) <= OVERLOOKED
+        last_but_enough = float(np.sort(np.abs(self._cosines))[-count])
+        next_lean = int(self._scores[len(self._cosines) - 1]) + 1
+        return overlooked(max(last_but_enough, self._floor, PROMISED), next_lean) <= OVERLOOKED
 
 
-def _largest(scores: Scores, count: int) -> npt.NDArray[np.intp]:
-    """Positions of the largest `count` scores, largest first, those of −1 left out."""
-    order = np.arange(len(scores))
-    if count < len(scores):
-        order = np.argpartition(scores, len(scores) - count)[-count:]
-    order = order[scores[order] >= 0]
+def _least(floor: float, *, exact: bool) -> float:
+    """The score below which no |cos| is `floor` or more."""
+    if exact:
+        return floor - ROUNDING
+    if floor < PROMISED:
+        return 0
+    from registry_auditor.numerics.sketch import least_lean
+
+    return least_lean(floor, OVERLOOKED)
+
+
+def _largest(scores: Scores, count: int, *, least: float) -> npt.NDArray[np.intp]:
+    """Positions of the largest `count` scores, largest first, those below zero or `least` left out."""
+    order = np.flatnonzero(scores >= max(least, 0))
+    if count < len(order):
+        order = order[np.argpartition(scores[order], len(order) - count)[-count:]]
     largest: npt.NDArray[np.intp] = order[np.argsort(-scores[order], kind="stable")]
     return largest

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy.typing as npt
 from sqlalchemy import Engine
 
 from registry_auditor.errors import NotFound, StoreError, UsageError
-from registry_auditor.store import spaces
+from registry_auditor.store import read, sharing, spaces
 from registry_auditor.store.banks import BankFolder
 from registry_auditor.store.index import Index, Space
-from registry_auditor.store.neighbours import Hit, Nearest, merged, neighbours, unit
+from registry_auditor.store.neighbours import Hit, Nearest, Shared, merged, neighbours, unit
 from registry_auditor.store.part import Part
 from registry_auditor.store.records import StoredDirection
 from registry_auditor.store.scan import Candidates, Scores, exact_scores, sketched_scores
 from registry_auditor.store.spaces import SpaceKey
-from registry_auditor.store.vectors import Vectors, rows
+from registry_auditor.store.vectors import BankFile, Vectors, rows
 
 NEIGHBOURS = 10
 """How many are given when nobody says how many."""
+STRONGEST = 64
+"""How many directions of an audit are looked up when nobody says how many."""
+AT_ONCE = 16
+"""Queries for which the vectors are read once: 4 bytes of scores for each query and direction."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class _Wish:
 
 
 class Search(Part):
-    """Nearest directions by |cos|. Below `index.EXACT_BYTES` of vectors all are read; above, sketches point to some."""
+    """Nearest directions by |cos|. Up to `index.EXACT_BYTES` of vectors all are read; above, sketches point to some."""
 
     def __init__(self, engine: Engine, banks: BankFolder) -> None:
         """Threads share what was read for earlier searches."""
@@ -62,18 +68,17 @@ class Search(Part):
             limit: How many at most.
             min_cosine: None with a smaller |cos|, 0..1.
             exclude_model: None of the models that fit this glob, `hf:org/name` or `hf:org/*`.
-            exact: Compare with each by its numbers, whatever it takes, or (False) never; None: as it is quicker.
+            exact: Compare with each by its numbers, however long that takes, or (False) never; None: what is quicker.
 
         Raises NotFound if there is no such direction, StoreError if its bank cannot be read.
         """
+        _check(limit, min_cosine)
         file, key = self._read(spaces.bank, bank)
         own = self._read(spaces.directions, [(bank, ordinal)]).get((bank, ordinal))
         if own is None:
             raise NotFound(f"bank {bank[:12]} has no direction {ordinal}: `registry-auditor directions list` shows all")
-        vectors, read = rows(self._banks, [(file, ordinal)], dimension=file.dimension)
-        if not read.all():
-            raise StoreError(f"bank {bank}: its file is missing or was changed; pass its place with --banks")
-        return self._found(_Wish(unit(vectors[0]), key, limit, min_cosine, exclude_model, exact, own))
+        vector = self._vectors([(file, ordinal)], key.dimension)[0]
+        return self._nearest(_Wish(vector, key, limit, min_cosine, exclude_model, exact, own))
 
     def nearest_to(
         self,
@@ -91,21 +96,55 @@ class Search(Part):
         rest is as for `nearest`. Raises UsageError for a vector that is zero, not finite or of another dimension
         than the directions there, and for a basis that is unknown or ambiguous.
         """
+        _check(limit, min_cosine)
         direction = unit(vector)
         key = self._read(spaces.named, basis, len(direction))
-        return self._found(_Wish(direction, key, limit, min_cosine, exclude_model, exact))
+        return self._nearest(_Wish(direction, key, limit, min_cosine, exclude_model, exact))
 
-    def _found(self, wish: _Wish) -> Nearest:
-        if wish.limit < 1 or not 0.0 <= wish.min_cosine <= 1.0:
-            raise UsageError("a search wants a limit of at least 1, and a min_cosine from 0 to 1")
+    def shared(
+        self,
+        audit_id: str,
+        *,
+        limit: int = NEIGHBOURS,
+        min_cosine: float = 0.5,
+        strongest: int = STRONGEST,
+        exact: bool | None = None,
+    ) -> Shared:
+        """Which other models learnt what this one did: have directions near the strongest ones of an audit.
+
+        Revisions of the audit's own model are not others. Of an audit with directions of several dimensions, those
+        of the dimension that most of its strongest have are looked up.
+
+        Args:
+            audit_id: Its id, or how that begins.
+            limit: How many models at most.
+            min_cosine: The |cos| from which a direction is shared, 0..1.
+            strongest: How many directions to look up; by sketches, each takes as long as one search.
+            exact: As for `nearest`.
+
+        Raises NotFound if there is no such audit, StoreError if a bank of it cannot be read.
+        """
+        _check(min(limit, strongest), min_cosine)
+        audit = self._read(read.audit, audit_id)
+        mine = self._read(read.directions, limit=strongest, after=None, audit_id=audit.id).items
+        banks = {sha256: self._read(spaces.bank, sha256) for sha256 in {each.bank for each in mine}}
+        if not banks:
+            return Shared((), 0, 0, 0, 0, 0, "", True, min_cosine)
+        ((key, _),) = Counter(banks[each.bank][1] for each in mine).most_common(1)
+        mine = tuple(each for each in mine if banks[each.bank][1] == key)
+        queries = self._vectors([(banks[each.bank][0], each.ordinal) for each in mine], key.dimension)
+        without = f"{audit.job.model.registry}:{audit.job.model.name}"
+        return self._shared(sharing.Question(mine, queries, key, without, limit, min_cosine, exact))
+
+    def _nearest(self, wish: _Wish) -> Nearest:
         space, exact = self._index.space(wish.key, exact=wish.exact)
         lost: set[str] = set()
-        if exact:
-            (scores,), lost = exact_scores(self._banks, space, wish.vector[None])
-        else:
-            scores = sketched_scores(space, wish.vector)
-        self._leave_out(wish, space, scores)
-        candidates = Candidates(self._banks, space, wish.vector, scores)
+        (scores,) = self._scores(space, wish.vector[None], exact=exact, lost=lost)
+        if wish.own is not None and (position := space.position((wish.own.bank, wish.own.ordinal))) is not None:
+            scores[position] = -1
+        if wish.without:
+            space.leave_out(scores, self._read(spaces.only_of, wish.without))
+        candidates = Candidates(self._banks, space, wish.vector, scores, floor=wish.min_cosine)
         hits = self._hits(wish, space, candidates)
         searched = int((scores >= 0).sum()) - space.count(candidates.lost)
         return Nearest(
@@ -117,19 +156,11 @@ class Search(Part):
             exact=exact,
         )
 
-    def _leave_out(self, wish: _Wish, space: Space, scores: Scores) -> None:
-        if wish.own is not None and (position := space.position((wish.own.bank, wish.own.ordinal))) is not None:
-            scores[position] = -1
-        if wish.without:
-            # Whole banks, and before anything is ranked: a model is nearest to itself.
-            for sha256 in self._read(spaces.only_of, wish.without):
-                scores[space.span(sha256)] = -1
-
     def _hits(self, wish: _Wish, space: Space, candidates: Candidates) -> list[Hit]:
         own = None if wish.own is None else Hit(wish.own, 1.0, wish.vector)
         wanted = 2 * wish.limit
         while True:
-            found = list(candidates.nearest(wanted, floor=wish.min_cosine))
+            found = list(candidates.nearest(wanted))
             places = [space.place_of(one.position) for one in found]
             directions = self._read(spaces.directions, places, without=wish.without)
             shown = [
@@ -141,3 +172,55 @@ class Search(Part):
             if len(hits) >= wish.limit or len(found) < wanted:
                 return hits[: wish.limit]
             wanted *= 4
+
+    def _shared(self, question: sharing.Question) -> Shared:
+        space, exact = self._index.space(question.key, exact=question.exact)
+        own = self._read(spaces.only_of, question.without) & set(space.numbers)
+        matches, lost = [], set[str]()
+        for asked, scores in enumerate(self._scores(space, question.queries, exact=exact, lost=lost)):
+            space.leave_out(scores, own)
+            query = question.queries[asked]
+            candidates = Candidates(self._banks, space, query, scores, floor=question.min_cosine)
+            matches += [sharing.Match(asked, space.place_of(one.position), one.cosine) for one in candidates.nearest()]
+            lost |= candidates.lost
+        shown_by = self._read(spaces.shown_by, question.key, without=question.without)
+        common = sharing.in_common(matches, shown_by, limit=question.limit)
+        theirs = self._read(spaces.directions, sharing.places(common))
+        models = self._read(spaces.refs, list(common))
+        sizes = sharing.sizes(space, shown_by, without=lost)
+        return Shared(
+            models=tuple(sharing.described(question, common, theirs=theirs, models=models, sizes=sizes)),
+            asked=len(question.mine),
+            compared=len(sizes),
+            searched=space.size - space.count(lost | own),
+            missing=space.missing + space.count(lost),
+            dimension=question.key.dimension,
+            basis=question.key.bases[0],
+            exact=exact,
+            min_cosine=question.min_cosine,
+        )
+
+    def _scores(self, space: Space, queries: Vectors, *, exact: bool, lost: set[str]) -> Iterator[Scores]:
+        """For each query a score for each position; banks that cannot be read are added to `lost`."""
+        if not exact:
+            yield from (sketched_scores(space, query) for query in queries)
+            return
+        for first in range(0, len(queries), AT_ONCE):
+            scores, unread = exact_scores(self._banks, space, queries[first : first + AT_ONCE])
+            lost |= unread
+            yield from scores
+
+    def _vectors(self, places: Sequence[tuple[BankFile, int]], dimension: int) -> Vectors:
+        vectors, was_read = rows(self._banks, places, dimension=dimension)
+        for (file, _), there in zip(places, was_read, strict=True):
+            if not there:
+                raise StoreError(
+                    f"bank {file.sha256}: its file is missing from {self._banks.url} or was changed; "
+                    "pass the place where it was written with --banks, or restore it from a copy"
+                )
+        return vectors
+
+
+def _check(limit: int, min_cosine: float) -> None:
+    if limit < 1 or not 0.0 <= min_cosine <= 1.0:
+        raise UsageError("a search wants limits of at least 1, and a min_cosine from 0 to 1")

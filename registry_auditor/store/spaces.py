@@ -156,6 +156,21 @@ def models_of(session: Session, banks: Iterable[str], *, without: str | None = N
     return dict(models)
 
 
+def shown_by(session: Session, key: SpaceKey, *, without: str) -> dict[str, list[int]]:
+    """Of each bank of the space, which models show it, by their row; those fitting `without` left out."""
+    conditions = [~condition for condition in only.of_audits(session, {"model_glob": without})]
+    theirs = _shown(*conditions, *key.conditions).join(BankRow, BankRow.sha256 == RunBankRow.bank_sha256)
+    models: dict[str, list[int]] = defaultdict(list)
+    for sha256, model in session.execute(theirs.add_columns(AuditRow.model_id)):
+        models[sha256].append(model)
+    return dict(models)
+
+
+def refs(session: Session, models: Iterable[int]) -> dict[int, ModelRef]:
+    """The models of these rows."""
+    return {row.id: rows.model_ref(row) for row in session.scalars(select(ModelRow).where(ModelRow.id.in_(models)))}
+
+
 def _shown(*conditions: ColumnElement[bool]) -> Select[str]:
     return (
         select(RunBankRow.bank_sha256)
