@@ -5,7 +5,7 @@ from alembic import context
 from registry_auditor.errors import UsageError
 from registry_auditor.store import people
 from registry_auditor.store.engine import WRITES, connect, parse
-from registry_auditor.store.schema import VERSION_TABLE
+from registry_auditor.store.schema import VERSION_TABLE, is_common
 
 
 def render_item(kind, item, autogen_context):
@@ -20,6 +20,7 @@ def migrate(connection):
         connection=connection,
         target_metadata=people.Tables.metadata,
         version_table=VERSION_TABLE,
+        include_name=is_common,
         render_item=render_item,
         render_as_batch=True,  # SQLite alters a table by copying it
         transactional_ddl=True,  # SQLite can, once the driver does not begin transactions of its own

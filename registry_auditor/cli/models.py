@@ -77,7 +77,7 @@ def show(
     if form is Format.JSON:
         told = {
             "revisions": [answers.revision(each) for each in revisions.items],
-            "lineage": [answers.descent(edge) for edge in lineage],
+            "lineage": answers.lineage(lineage)["items"],
         }
         print_json({"model": answers.model(summary), **told})
         return

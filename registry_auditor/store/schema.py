@@ -22,6 +22,9 @@ VERSION_TABLE = "registry_auditor_schema"
 MIGRATION_LOCK = 0x7265675F617564
 """Any number, as long as nobody else locks it: this one spells `reg_aud`."""
 
+WORDED = ("finding_numbers", "finding_words", "ix_findings_words")
+"""What the names begin with of tables and indexes that only one kind of database has: full text is nowhere standard."""
+
 
 class SchemaState(StrEnum):
     """How the schema of a database compares with the code."""
@@ -69,6 +72,11 @@ def revisions() -> tuple[str, ...]:
     """
     names = [file.name for file in (MIGRATIONS / "versions").iterdir()]
     return tuple(sorted(name.partition("_")[0] for name in names if name[0].isdigit()))
+
+
+def is_common(name: str | None, _kind: object, _parents: object) -> bool:
+    """Whether Alembic is to compare the table or index of this name with the code."""
+    return name is None or not name.startswith(WORDED)
 
 
 def check(url: str) -> Schema:

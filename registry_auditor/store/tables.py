@@ -61,7 +61,7 @@ class SightingRow(Tables):
     """A registry showed us a model, and somebody claimed a base."""
 
     __tablename__ = "sightings"
-    __table_args__ = (Index(None, "model_id", "base_id"), Index(None, "registry", "id"))
+    __table_args__ = (Index(None, "model_id", "base_id"), Index(None, "base_id"), Index(None, "registry", "id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
@@ -95,6 +95,8 @@ class AuditRow(Tables):
         Index(None, "job_digest", "id"),
         Index(None, "state", "id"),
         Index(None, "model_id", "id"),
+        Index(None, "base_id", "id"),
+        Index(None, "verdict", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -185,14 +187,16 @@ class FindingRow(Tables):
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "severity", "id"),
-        Index(None, "code", "id"),
-        Index(None, "analyzer", "id"),
+        Index(None, "code", "severity", "id"),
+        Index(None, "fingerprint", "id"),
+        Index(None, "score", "id"),
+        Index(None, "fpr", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
     ordinal: Mapped[int]
-    fingerprint: Mapped[str] = mapped_column(index=True)
+    fingerprint: Mapped[str]
     """The same observation in another revision of the model has the same."""
     code: Mapped[str]
     analyzer: Mapped[str]
@@ -211,6 +215,16 @@ class FindingRow(Tables):
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class KindRow(Tables):
+    """A kind of finding that has been seen: there are few, so that patterns are matched with them."""
+
+    __tablename__ = "kinds"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    severity: Mapped[Severity] = mapped_column(primary_key=True)
+    analyzer: Mapped[str] = mapped_column(primary_key=True)
+
+
 class BankRow(Tables):
     """A bank file, named by the sha256 of its bytes."""
 
@@ -223,7 +237,7 @@ class BankRow(Tables):
     directions: Mapped[int]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
-    sketches: Mapped[bytes | None]
+    sketches: Mapped[bytes | None] = mapped_column(deferred=True)
     """One sketch a direction, in order, all of one length; NULL until a search has needed it."""
 
 

@@ -20,6 +20,7 @@ from registry_auditor.store.tables import (
     BankRow,
     DirectionRow,
     FindingRow,
+    KindRow,
     ModelRow,
     RunBankRow,
     RunRow,
@@ -99,6 +100,11 @@ def _add_findings(session: Session, audit: AuditRow, run: Run, *, run_id: str, n
         ],
         execution_options={"render_nulls": True},  # one statement, whatever some of them lack
     )
+    kinds = sorted({(finding.code, finding.severity) for finding in run.findings})
+    session.execute(
+        insert(session, KindRow).on_conflict_do_nothing(),
+        [{"code": code, "severity": severity, "analyzer": run.step.analyzer} for code, severity in kinds],
+    )
 
 
 def _add_bank(session: Session, bank: Bank, now: datetime) -> None:
@@ -109,6 +115,7 @@ def _add_bank(session: Session, bank: Bank, now: datetime) -> None:
         "directions": len(bank.directions),
         "size_bytes": bank.size_bytes,
         "created_at": now,
+        "sketches": bank.sketches,
     }
     session.execute(insert(session, BankRow).values(values).on_conflict_do_nothing())
     directions = insert(session, DirectionRow)

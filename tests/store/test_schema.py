@@ -14,7 +14,7 @@ import registry_auditor
 from registry_auditor.errors import SchemaMismatch, StoreError
 from registry_auditor.store import SchemaState, Store, check, upgrade
 from registry_auditor.store.engine import connect, parse
-from registry_auditor.store.schema import MIGRATIONS, VERSION_TABLE, revisions
+from registry_auditor.store.schema import MIGRATIONS, VERSION_TABLE, is_common, revisions
 from registry_auditor.store.tables import Tables
 
 
@@ -50,7 +50,8 @@ def test_goes_up_and_down_and_up_again(empty_url: str) -> None:
 def test_migrations_build_the_tables_that_the_code_uses(url: str) -> None:
     engine = connect(parse(url))
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
+        options = {"compare_type": True, "version_table": VERSION_TABLE, "include_name": is_common}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Tables.metadata) == []
     engine.dispose()
 
