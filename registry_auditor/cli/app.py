@@ -18,11 +18,15 @@ from registry_auditor.cli import (
     notifications,
     registries,
     sightings,
+    suppress,
+    tokens,
 )
+from registry_auditor.cli.attest import attest, verify
 from registry_auditor.cli.audit import audit
 from registry_auditor.cli.broker import broker
 from registry_auditor.cli.demo import demo
 from registry_auditor.cli.doctor import doctor
+from registry_auditor.cli.gate import gate
 from registry_auditor.cli.serve import serve
 from registry_auditor.cli.up import up
 from registry_auditor.cli.watch import watch
@@ -58,6 +62,9 @@ def registry_auditor(
 
 app.command()(demo)
 app.command()(audit)
+app.command()(gate)
+app.command()(attest)
+app.command()(verify)
 app.command()(up)
 app.command()(watch)
 app.command()(worker)
@@ -66,12 +73,14 @@ app.command(hidden=True)(broker)
 app.add_typer(models.app, name="models", help="Models that were seen.")
 app.add_typer(audits.app, name="audits", help="Past audits.")
 app.add_typer(findings.app, name="findings", help="What past audits found.")
+app.add_typer(suppress.app, name="suppress", help="Rules that take findings out of verdicts.")
 app.add_typer(directions.app, name="directions", help="The directions of past audits.")
 app.add_typer(banks.app, name="banks", help="Direction banks as files.")
 app.add_typer(registries.app, name="registries", help="What is watched.")
 app.add_typer(sightings.app, name="sightings", help="What registries showed, and why something was not audited.")
 app.add_typer(notifications.app, name="notifications", help="Where finished audits are announced.")
 app.add_typer(analyzers.app, name="analyzers", help="Installed analyzers.")
+app.add_typer(tokens.app, name="tokens", help="Who may use the API.")
 app.add_typer(db.app, name="db", help="The schema of the database.")
 app.add_typer(config.app, name="config", help="Settings.")
 app.command()(doctor)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_auditor.cli import options
 from registry_auditor.cli.audits import SHORT
+from registry_auditor.cli.export import PAGE, ExportFormat, write
 from registry_auditor.cli.options import Format
-from registry_auditor.cli.output import print_json, print_page
+from registry_auditor.cli.output import console, print_json, print_page
+from registry_auditor.cli.person import Owner, author, until
 from registry_auditor.domain import Severity
+from registry_auditor.store.opinions import EventKind, Justification, Standing, Triage, TriageState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from registry_auditor.store import Store, StoredFinding
+    from registry_auditor.store.filters import FindingFilters
+    from registry_auditor.store.opinions import FindingEvent
 
 app = typer.Typer(no_args_is_help=True)
+
+Finding = Annotated[str, typer.Argument(metavar="FINDING", help="Id of a finding, or its first characters.")]
+Severe = Annotated[Severity | None, typer.Option("--severity", help="This one or worse.")]
+Code = Annotated[str | None, typer.Option("--code", metavar="GLOB", help="Such as 'svd-diff/*'.")]
+Analyzer = Annotated[str | None, typer.Option("--analyzer", metavar="NAME", help="Only of this one.")]
 
 
 @app.command("list")
 def list_(
     model: options.Model = None,
     audit: options.OfAudit = None,
-    severity: Annotated[Severity | None, typer.Option("--severity", help="This one or worse.")] = None,
-    code: Annotated[str | None, typer.Option("--code", metavar="GLOB", help="Such as 'svd-diff/*'.")] = None,
-    analyzer: Annotated[str | None, typer.Option("--analyzer", metavar="NAME", help="Only of this one.")] = None,
+    severity: Severe = None,
+    code: Code = None,
+    analyzer: Analyzer = None,
     limit: options.Limit = 50,
     after: options.After = None,
     form: options.AsFormat = Format.TEXT,
@@ -62,22 +77,24 @@ def list_(
 
 @app.command()
 def show(
-    finding: Annotated[str, typer.Argument(metavar="FINDING", help="Id of a finding, or its first characters.")],
+    finding: Finding,
     form: options.AsFormat = Format.TEXT,
     db: options.DB = None,
 ) -> None:
-    """One finding with its evidence.
+    """One finding with its evidence, and what happened to it since.
 
     Example: registry-auditor findings show 0199a1b2-3c4d
     """
     import json
 
-    from registry_auditor.report import records, words
+    from registry_auditor.report import answers, records, words
+    from registry_auditor.report.visible import visible
 
     with options.stored(db) as store:
         found = store.finding(finding)
+        events = store.triage.events(found.id)
     if form is Format.JSON:
-        print_json(records.stored_finding(found))
+        print_json(records.stored_finding(found) | {"events": [answers.event(each) for each in events]})
         return
     lines = {
         found.finding.severity.upper(): found.finding.code,
@@ -86,7 +103,97 @@ def show(
         "where": str(found.finding.site or "the whole model"),
         "score": words.score(found.finding),
         "seen": found.finding.message,
+        "print": found.fingerprint,
+        "stands": words.standing(found.standing) or "not triaged",
         "evidence": json.dumps(dict(found.finding.evidence), indent=2, ensure_ascii=False),
     }
     for name, value in lines.items():
-        typer.echo(f"{name:<9} {value}")
+        typer.echo(f"{name:<9} {visible(value, len(value))}")
+    for event in events:
+        typer.echo(f"{event.at:%Y-%m-%d %H:%M}  {visible(_told(event))}")
+
+
+@app.command()
+def triage(
+    finding: Finding,
+    state: Annotated[TriageState, typer.Option("--state", help="What you think of it.")],
+    justification: Annotated[
+        Justification | None, typer.Option("--justification", help="Why it does no harm; for not_affected.")
+    ] = None,
+    comment: Annotated[str | None, typer.Option("--comment", metavar="TEXT", help="Why; for false_positive.")] = None,
+    owner: Owner = None,
+    expires: Annotated[str | None, typer.Option("--expires", metavar="TIME", help="30d or 2027-01-31 [never].")] = None,
+    form: options.AsFormat = Format.TEXT,
+    db: options.DB = None,
+) -> None:
+    """Say what you think of a finding: it holds in every revision of the model, until it expires or somebody says more.
+
+    false_positive, not_affected and resolved take it out of the verdicts of later audits, and of gates.
+
+    Example: registry-auditor findings triage 0199a1b2 --state false_positive --comment "a merge" --expires 90d
+    """
+    from registry_auditor.report import records, words
+
+    said = Triage(state, justification, owner, comment, None if expires is None else until(expires))
+    with options.stored(db) as store:
+        found = store.finding(finding)
+        store.triage.set(found.id, said, by=author())
+        found = store.finding(found.id)
+    if form is Format.JSON:
+        print_json(records.stored_finding(found))
+        return
+    end = "" if said.expires_at is None else f", until {said.expires_at:%Y-%m-%d %H:%M}"
+    counts = "counts" if found.standing.counts else "does not count"
+    typer.echo(f"{found.finding.code} of {words.model(found.model)} is {state}{end}: it {counts} in later audits.")
+
+
+@app.command()
+def export(
+    model: options.Model = None,
+    audit: options.OfAudit = None,
+    severity: Severe = None,
+    code: Code = None,
+    analyzer: Analyzer = None,
+    form: Annotated[ExportFormat, typer.Option("--format", "-f", help="csv, or jsonl: one object a line.")] = (
+        ExportFormat.CSV
+    ),
+    output: options.Output = None,
+    db: options.DB = None,
+) -> None:
+    """All findings that were asked for, newest first, for a spreadsheet or another program.
+
+    Example: registry-auditor findings export --severity medium --output findings.csv
+    """
+    with options.stored(db) as store, console(output) as out:
+        asked: FindingFilters = {
+            "model_glob": model,
+            "audit_id": audit and store.audit(audit).id,
+            "severity": severity,
+            "code": code,
+            "analyzer": analyzer,
+        }
+        write(_every(store, asked), form, out.file)
+
+
+def _every(store: Store, asked: FindingFilters) -> Iterator[StoredFinding]:
+    after: str | None = None
+    while True:
+        page = store.findings(limit=PAGE, after=after, **asked)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def _told(event: FindingEvent) -> str:
+    """What happened, and who did it."""
+    from registry_auditor.report import words
+
+    told = str(event.kind)
+    if event.model is not None:
+        told += f" in {words.model(event.model)}, audit {(event.audit or '')[:SHORT]}"
+    if event.opinion is not None:
+        told += f": {words.standing(Standing(opinion=event.opinion)) or event.opinion.triage.state}"
+    if event.suppression is not None:
+        told += f": {words.standing(Standing(suppression=event.suppression))}"
+    return told + (f", by {event.by}" if event.kind is EventKind.UNSUPPRESSED else "")

@@ -130,7 +130,9 @@ def test_lists_are_narrowed(cli: Cli, done: Json, planted_pair: tuple[Path, Any]
 
 def test_a_finding_is_shown_with_its_evidence(cli: Cli, done: Json) -> None:
     item = cli("findings", "list", "--code", "svd-diff/rank-one-update", "--format", "json").json["items"][0]
-    assert cli("findings", "show", item["id"], "--format", "json").json == item
+    shown = cli("findings", "show", item["id"], "--format", "json").json
+    assert [event["kind"] for event in shown.pop("events")] == ["found"]
+    assert shown == item
     text = cli("findings", "show", item["id"]).out
     assert "svd-diff/rank-one-update" in text
     assert weight(1, "mlp.down_proj") in text
