@@ -63,7 +63,7 @@ class Search(Part):
         """The neighbours of a stored direction, which itself is left out, as is any repetition in its own models.
 
         Args:
-            bank: The digest of its bank.
+            bank: The digest of its bank, or how that begins.
             ordinal: Its row.
             limit: How many at most.
             min_cosine: None with a smaller |cos|, 0..1.
@@ -74,9 +74,12 @@ class Search(Part):
         """
         _check(limit, min_cosine)
         file, key = self._read(spaces.bank, bank)
-        own = self._read(spaces.directions, [(bank, ordinal)]).get((bank, ordinal))
+        place = (file.sha256, ordinal)
+        own = self._read(spaces.directions, [place]).get(place)
         if own is None:
-            raise NotFound(f"bank {bank[:12]} has no direction {ordinal}: `registry-auditor directions list` shows all")
+            raise NotFound(
+                f"bank {file.sha256[:12]} has no direction {ordinal}: `registry-auditor directions list` shows all"
+            )
         vector = self._vectors([(file, ordinal)], key.dimension)[0]
         return self._nearest(_Wish(vector, key, limit, min_cosine, exclude_model, exact, own))
 

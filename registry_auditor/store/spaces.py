@@ -45,13 +45,16 @@ class SpaceKey:
 
 
 def bank(session: Session, sha256: str) -> tuple[BankFile, SpaceKey]:
-    """A bank and where its directions lie. Raises NotFound if there is none."""
-    found = session.execute(FILES.add_columns(BankRow.basis).where(BankRow.sha256 == sha256)).one_or_none()
-    if found is None:
-        raise NotFound(f"{sha256!r} is no bank: `registry-auditor directions list --format json` names them")
-    *file, basis = found
-    bases = _names(session, basis)
-    return BankFile(*file), SpaceKey(bases, found.dimension, None if basis else sha256)
+    """The bank whose digest begins so, and where its directions lie. Raises NotFound if none or several do."""
+    begun = sha256.lower()
+    found = session.execute(
+        FILES.add_columns(BankRow.basis).where(BankRow.sha256.between(begun, begun.ljust(64, "f"))).limit(2)
+    ).all()
+    if not begun or len(found) != 1:
+        which = "begins the digest of more than one bank: give more of it" if begun and found else "is no bank"
+        raise NotFound(f"{sha256!r} {which}: `registry-auditor directions list` names them")
+    *file, basis = found[0]
+    return BankFile(*file), SpaceKey(_names(session, basis), found[0].dimension, None if basis else found[0].sha256)
 
 
 def named(session: Session, basis: str, dimension: int) -> SpaceKey:

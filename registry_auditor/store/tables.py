@@ -229,9 +229,10 @@ class BankRow(Tables):
     """A bank file, named by the sha256 of its bytes."""
 
     __tablename__ = "banks"
+    __table_args__ = (Index(None, "basis", "dimension", "created_at"),)
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
-    basis: Mapped[str] = mapped_column(index=True)
+    basis: Mapped[str]
     """Digest of the base model: vectors of one basis can be compared."""
     dimension: Mapped[int]
     directions: Mapped[int]
