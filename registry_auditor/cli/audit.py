@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from registry_auditor.domain import BaseSource, ModelRef
     from registry_auditor.registries import Cache
     from registry_auditor.report import Report
+    from registry_auditor.store.catalogue import AnalyzerInfo
 
 
 def audit(
@@ -50,7 +51,7 @@ def audit(
         allow_incomplete=allow_incomplete,
     )
     document = perform(tuned, base, settings)
-    print_report(document, form, output)
+    print_report(document, form, output, analyzers=_installed())
     return document.exit_code
 
 
@@ -75,6 +76,13 @@ def perform(tuned: str, base: str | None, settings: Settings) -> Report:
         with progress() as tell:
             record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell, cache))
         return gather(store, record.id, allow_incomplete=settings.allow_incomplete)
+
+
+def _installed() -> list[AnalyzerInfo]:
+    from registry_auditor.analysis.discover import discover
+    from registry_auditor.audit import introduced
+
+    return introduced(discover().values())
 
 
 def _models(tuned: str, base: str | None, cache: Cache) -> tuple[ModelRef, ModelRef | None, BaseSource | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from registry_auditor.cli import options
 from registry_auditor.cli.options import Format, ReportFormat
 from registry_auditor.cli.output import print_page, print_report
 from registry_auditor.domain import AuditState, Verdict
+from registry_auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from registry_auditor.report import Report
 
 app = typer.Typer(no_args_is_help=True)
 SHORT = 13
@@ -54,6 +58,10 @@ def show(
     audit: options.AuditId,
     form: options.AsReport = ReportFormat.TEXT,
     output: options.Output = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="AUDIT", help="Earlier audit of the same model; SARIF tells what is new."),
+    ] = None,
     db: options.DB = None,
 ) -> None:
     """One audit with its findings, strongest directions and coverage.
@@ -62,6 +70,20 @@ def show(
     """
     from registry_auditor.report import gather
 
+    if baseline is not None and form is not ReportFormat.SARIF:
+        raise UsageError(f"--baseline goes with --format sarif, which compares audits; not with {form}")
     with options.stored(db) as store:
         document = gather(store, audit)
-    print_report(document, form, output)
+        before = None if baseline is None else _before(document, gather(store, baseline))
+        analyzers = store.analyzers.list()
+    print_report(document, form, output, analyzers=analyzers, before=before)
+
+
+def _before(document: Report, before: Report) -> Report:
+    """`before`, which must be an earlier audit of the same registry entry."""
+    one, other = document.audit.job.model, before.audit.job.model
+    if (one.registry, one.name) != (other.registry, other.name):
+        raise UsageError(f"--baseline is about {other.registry}:{other.name}, and not about {one.registry}:{one.name}")
+    if before.audit.id >= document.audit.id:
+        raise UsageError("--baseline is not earlier than the audit; name them the other way round")
+    return before

@@ -28,6 +28,9 @@ class ReportFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
+    HTML = "html"
+    SARIF = "sarif"
+    CYCLONEDX = "cyclonedx"
 
 
 class LogFormat(StrEnum):
@@ -41,7 +44,9 @@ DB = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; a
 Banks = Annotated[str | None, typer.Option("--banks", metavar="URL", help="Folder or URL of the bank files.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to stdout.")]
 AsFormat = Annotated[Format, typer.Option("--format", "-f", help="text or json.")]
-AsReport = Annotated[ReportFormat, typer.Option("--format", "-f", help="text, json or markdown.")]
+AsReport = Annotated[
+    ReportFormat, typer.Option("--format", "-f", help="text, json, markdown, html, sarif or cyclonedx.")
+]
 Analyzers = Annotated[
     list[str] | None, typer.Option("--analyzer", "-a", metavar="NAME", help="Run only this one; may be repeated.")
 ]

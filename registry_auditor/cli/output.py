@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from registry_auditor.report import Report
+    from registry_auditor.store.catalogue import AnalyzerInfo
 
 T = TypeVar("T")
 WIDTH = 140
@@ -61,19 +62,22 @@ def print_page(
         typer.echo(f"There is more: --after {after}", err=True)
 
 
-def print_report(document: Report, form: ReportFormat, output: Path | None) -> None:
-    """A report in one of its formats. Raises AuditorError if the file cannot be written."""
+def print_report(
+    document: Report,
+    form: ReportFormat,
+    output: Path | None,
+    *,
+    analyzers: Sequence[AnalyzerInfo] = (),
+    before: Report | None = None,
+) -> None:
+    """A report in one of its formats; see `report.render`. Raises AuditorError if the file cannot be written."""
     from registry_auditor import report
-    from registry_auditor.report import records
 
     if form is ReportFormat.TEXT:
         with console(output) as out:
             report.print_report(document, out)
         return
-    if form is ReportFormat.JSON:
-        text = json.dumps(records.report(document), indent=2, ensure_ascii=False) + "\n"
-    else:
-        text = report.markdown(document)
+    text = report.render(document, report.ReportFormat(form.value), analyzers, before=before)
     with console(output) as out:
         out.file.write(text)
 

@@ -157,7 +157,7 @@ def _analysis(opinion: Opinion) -> VulnerabilityAnalysis | None:
         return None
     return VulnerabilityAnalysis(
         state=ImpactAnalysisState(triage.state.value),
-        justification=triage.justification and ImpactAnalysisJustification(triage.justification.value),
+        justification=ImpactAnalysisJustification(triage.justification.value) if triage.justification else None,
         detail=visible(triage.comment) if triage.comment else None,
         last_updated=opinion.at,
     )

@@ -16,7 +16,7 @@ from registry_auditor.domain import ModelRef, Site
 from registry_auditor.report.document import Report
 from registry_auditor.report.identity import digest_of_base, digest_of_model, sha256
 from registry_auditor.report.sarif_invocation import NOTIFICATIONS, invocation, literal
-from registry_auditor.report.sarif_rules import LEVELS, SECURITY_SEVERITY, Catalogues, rules
+from registry_auditor.report.sarif_rules import LEVELS, SECURITY_SEVERITY, Catalogues, described, rules
 from registry_auditor.report.taxonomies import references
 from registry_auditor.report.visible import visible
 from registry_auditor.store import StoredFinding
@@ -66,7 +66,7 @@ def _driver(ruled: list[Json], catalogues: Catalogues) -> Json:
         "version": release,
         "semanticVersion": release,
         "supportedTaxonomies": catalogues.supported(),
-        "notifications": [{"id": id_, "shortDescription": {"text": text}} for id_, text in NOTIFICATIONS.items()],
+        "notifications": [described(id_, text) for id_, text in NOTIFICATIONS.items()],
         "rules": ruled,
     }
 
@@ -162,7 +162,9 @@ def _gone(document: Report, before: Report) -> list[StoredFinding]:
 
 
 def _location(each: StoredFinding, uri: str) -> Json:
-    location: Json = {"physicalLocation": {"artifactLocation": {"uri": uri, "index": 0}}}
+    # A model has no lines; but GitHub refuses results without one, and the first is what others give for a whole file.
+    place = {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": 1}}
+    location: Json = {"physicalLocation": place}
     if each.finding.site is not None:
         location["logicalLocations"] = [_logical(each.finding.site)]
     return location

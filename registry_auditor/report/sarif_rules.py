@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,18 +101,25 @@ def rules(
     ]
 
 
+def described(id_: str, text: str, *, summary: str | None = None) -> Json:
+    """What GitHub wants to know of every rule and notification."""
+    return {
+        "id": id_,
+        "name": "".join(part.capitalize() for part in re.split(r"[^0-9A-Za-z]+", id_)),
+        "shortDescription": {"text": text[:MAX_TEXT]},
+        "fullDescription": {"text": (summary or text)[:MAX_TEXT]},
+        "help": {"text": text},
+    }
+
+
 def _rule(code: str, found: Sequence[StoredFinding], *, info: AnalyzerInfo | None, catalogues: Catalogues) -> Json:
     worst = max((each.finding.severity for each in found), key=lambda severity: severity.weight)
     linked = references(code)
     text = (manual.explained(code, info.manual) if info else None) or code.partition("/")[2].replace("-", " ")
-    explanation = {} if info is None else {
-        "fullDescription": {"text": info.summary[:MAX_TEXT]},
-        "help": {"text": info.manual, "markdown": manual.as_markdown(info.manual)},
-    }  # fmt: skip
+    page = {"text": text} if info is None else {"text": info.manual, "markdown": manual.as_markdown(info.manual)}
     rule = {
-        "id": code,
-        "shortDescription": {"text": text[:MAX_TEXT]},
-        **explanation,
+        **described(code, text, summary=info.summary if info else text),
+        "help": page,
         "defaultConfiguration": {"level": LEVELS[worst]},
         "properties": {
             "analyzer": found[0].analyzer,
