@@ -9,55 +9,42 @@ import typer
 from registry_auditor.cli import options
 from registry_auditor.cli.audits import SHORT
 from registry_auditor.cli.export import PAGE, ExportFormat, write
+from registry_auditor.cli.narrowed import narrowed
 from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import console, print_json, print_page
-from registry_auditor.cli.person import Owner, author, until
-from registry_auditor.domain import Severity
+from registry_auditor.cli.person import Owner, author
+from registry_auditor.cli.times import until
+from registry_auditor.store.filters import FindingFilters
 from registry_auditor.store.opinions import EventKind, Justification, Standing, Triage, TriageState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registry_auditor.store import Store, StoredFinding
-    from registry_auditor.store.filters import FindingFilters
     from registry_auditor.store.opinions import FindingEvent
 
 app = typer.Typer(no_args_is_help=True)
 
 Finding = Annotated[str, typer.Argument(metavar="FINDING", help="Id of a finding, or its first characters.")]
-Severe = Annotated[Severity | None, typer.Option("--severity", help="This one or worse.")]
-Code = Annotated[str | None, typer.Option("--code", metavar="GLOB", help="Such as 'svd-diff/*'.")]
-Analyzer = Annotated[str | None, typer.Option("--analyzer", metavar="NAME", help="Only of this one.")]
 
 
 @app.command("list")
+@narrowed
 def list_(
-    model: options.Model = None,
-    audit: options.OfAudit = None,
-    severity: Severe = None,
-    code: Code = None,
-    analyzer: Analyzer = None,
+    asked: FindingFilters,
     limit: options.Limit = 50,
     after: options.After = None,
     form: options.AsFormat = Format.TEXT,
     db: options.DB = None,
 ) -> None:
-    """Findings of past audits, newest first.
+    """Findings of past audits, newest first unless told.
 
-    Example: registry-auditor findings list --severity medium --code 'svd-diff/*'
+    Example: registry-auditor findings list --severity medium --state not_set --since 7d --sort severity
     """
     from registry_auditor.report import records, words
 
     with options.stored(db) as store:
-        page = store.findings(
-            model_glob=model,
-            audit_id=audit and store.audit(audit).id,
-            severity=severity,
-            code=code,
-            analyzer=analyzer,
-            limit=limit,
-            after=after,
-        )
+        page = store.findings(limit=limit, after=after, **asked)
     print_page(
         page,
         form,
@@ -68,6 +55,7 @@ def list_(
             "code": lambda found: found.finding.code,
             "score": lambda found: words.score(found.finding),
             "model": lambda found: words.model(found.model),
+            "triage": lambda found: _state(found.standing),
             "audit": lambda found: found.audit[:SHORT],
             "message": lambda found: found.finding.message,
         },
@@ -148,31 +136,25 @@ def triage(
 
 
 @app.command()
+@narrowed
 def export(
-    model: options.Model = None,
-    audit: options.OfAudit = None,
-    severity: Severe = None,
-    code: Code = None,
-    analyzer: Analyzer = None,
+    asked: FindingFilters,
     form: Annotated[ExportFormat, typer.Option("--format", "-f", help="csv, or jsonl: one object a line.")] = (
         ExportFormat.CSV
     ),
     output: options.Output = None,
     db: options.DB = None,
 ) -> None:
-    """All findings that were asked for, newest first, for a spreadsheet or another program.
+    """All findings that were asked for, for a spreadsheet or another program.
 
     Example: registry-auditor findings export --severity medium --output findings.csv
     """
     with options.stored(db) as store, console(output) as out:
-        asked: FindingFilters = {
-            "model_glob": model,
-            "audit_id": audit and store.audit(audit).id,
-            "severity": severity,
-            "code": code,
-            "analyzer": analyzer,
-        }
         write(_every(store, asked), form, out.file)
+
+
+def _state(standing: Standing) -> str:
+    return "suppressed" if standing.suppression else "–" if standing.opinion is None else standing.state
 
 
 def _every(store: Store, asked: FindingFilters) -> Iterator[StoredFinding]:

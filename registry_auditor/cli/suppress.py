@@ -11,7 +11,8 @@ from registry_auditor.cli import options
 from registry_auditor.cli.audits import SHORT
 from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import print_json, print_page
-from registry_auditor.cli.person import Owner, author, until
+from registry_auditor.cli.person import Owner, author
+from registry_auditor.cli.times import until
 
 if TYPE_CHECKING:
     from registry_auditor.store.opinions import Suppression

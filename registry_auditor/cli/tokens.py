@@ -10,13 +10,16 @@ import typer
 from registry_auditor.cli import options
 from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import print_json, print_page
-from registry_auditor.cli.person import NEVER, author, until
+from registry_auditor.cli.person import author
+from registry_auditor.cli.times import until
 from registry_auditor.store.access import Scope
 
 if TYPE_CHECKING:
     from registry_auditor.store.access import Token
 
 app = typer.Typer(no_args_is_help=True)
+
+NEVER = "never"
 
 
 @app.command()

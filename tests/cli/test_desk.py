@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from registry_auditor.cli import person
+from registry_auditor.cli import person, times
 from registry_auditor.cli.export import COLUMNS
 from registry_auditor.store import Store
 from tests import planted
@@ -227,3 +228,53 @@ def test_findings_are_exported_as_a_spreadsheet_and_as_lines_of_json(
     assert [json.loads(line) for line in file.read_text().splitlines()] == listed
     assert cli("findings", "export", "--severity", "critical").out == ",".join(COLUMNS) + "\n"
     assert cli("findings", "export", "--audit", "ffff").code == 4
+
+
+def test_findings_are_narrowed_and_sorted_by_what_people_ask(
+    cli: Cli, audited: Callable[..., Json], base: Path
+) -> None:
+    audited(base, base)
+    found = findings(cli)
+    assert found
+    cli("findings", "triage", found[0]["id"], "--state", "resolved")
+    cli("findings", "triage", found[0]["id"], "--state", "in_triage", "--expires", "1h")
+
+    def count(*options: str) -> int:
+        shown = cli("findings", "list", "--format", "json", *options)
+        assert shown.code == 0, shown.err
+        assert len(list(csv.DictReader(io.StringIO(cli("findings", "export", *options).out)))) == len(
+            shown.json["items"]
+        )
+        return len(shown.json["items"])
+
+    everything = len(found)
+    assert count("--state", "in_triage") == 1
+    assert count("--state", "not_set") == everything - 1
+    assert count("--counting") == everything
+    assert count("--set-aside") == 0
+    assert count("--since", "1h", "--sort", "severity") == everything
+    assert count("--until", "1h") == 0
+    assert count("--since", "2100-01-01") == 0
+    assert count("--base", f"dir:{base}*", "--fingerprint", found[0]["fingerprint"]) == 1
+    assert count("--text", "no such words") == 0
+    assert cli("findings", "list", "--since", "soon").code == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2027-01-31", datetime(2027, 1, 31, tzinfo=UTC)),
+        ("2027-01-31T12:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
+        ("2027-01-31T12:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_read_in_utc_unless_it_names_its_zone(text: str, moment: datetime) -> None:
+    assert times.until(text) == times.ago(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "span"), [("12h", timedelta(hours=12)), ("30d", timedelta(30)), ("2w", timedelta(14))]
+)
+def test_a_span_is_read_from_now(text: str, span: timedelta) -> None:
+    for read, sign in ((times.until, 1), (times.ago, -1)):
+        assert abs(read(text) - datetime.now(UTC) - sign * span) < timedelta(seconds=5)
