@@ -92,4 +92,6 @@ def test_an_edition_that_the_table_does_not_have_stays_as_it_is() -> None:
 
 def test_cwe_numbers_are_those_of_cwe_references() -> None:
     assert cwes(references("svd-diff/not-the-base")) == [345]
-    assert cwes([Taxonomy("cwe", "4.18", "CWE-502"), Taxonomy("cwe", "4.18", "CWE-x"), Taxonomy("house", "1", "Y-7")]) == [502]
+    assert cwes(
+        [Taxonomy("cwe", "4.18", "CWE-502"), Taxonomy("cwe", "4.18", "CWE-x"), Taxonomy("house", "1", "Y-7")]
+    ) == [502]
