@@ -17,6 +17,7 @@ from registry_auditor.store import Store
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 REVISION = re.compile(r"[A-Za-z0-9][\w.:/-]{0,199}", re.ASCII)
+FOLDER = re.compile(r"/[^\x00-\x1f\x7f]{0,4095}")
 MLFLOW_NAME = re.compile(r"[^/:@\x00-\x1f\x7f]{1,256}")
 
 
@@ -38,7 +39,7 @@ def admitted(store: Store, settings: Settings, text: str) -> ModelRef:
 
 def _folder(store: Store, settings: Settings, ref: ModelRef) -> ModelRef:
     # Links are followed: what is inside by name may be outside.
-    folder = Path(os.path.realpath(ref.name)) if ref.name.startswith("/") else None
+    folder = Path(os.path.realpath(ref.name)) if FOLDER.fullmatch(ref.name) else None
     if folder is None or not any(folder.is_relative_to(watched) for watched in watched_folders(settings)):
         raise _stranger(ref, "dir:FOLDER, a folder around it")
     return ModelRef("dir", str(folder), ref.revision)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from registry_auditor.api.v1.given import READS, Kept
+from registry_auditor.api.v1.given import READS, Kept, Plain
 from registry_auditor.api.v1.shapes import Moment, Shape
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json, listing
 
 routes = APIRouter(tags=["analyzers"], dependencies=READS)
 
+Name = Annotated[str, Path(max_length=200, pattern=Plain, examples=["svd-diff"])]
 Version = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="By default the newest.")]
 
 
@@ -42,12 +43,12 @@ def list_analyzers(store: Kept) -> Json:
 
 
 @routes.get("/analyzers/{name}", response_model=Analyzer)
-def get_analyzer(store: Kept, name: str, version: Version = None) -> Json:
+def get_analyzer(store: Kept, name: Name, version: Version = None) -> Json:
     """One analyzer with its manual page."""
     return answers.analyzer(store.analyzers.get(name, version))
 
 
 @routes.get("/analyzers/{name}/schema", response_model=dict[str, Any])
-def get_analyzer_schema(store: Kept, name: str, version: Version = None) -> Json:
+def get_analyzer_schema(store: Kept, name: Name, version: Version = None) -> Json:
     """The JSON Schema of its parameters."""
     return dict(store.analyzers.get(name, version).schema)

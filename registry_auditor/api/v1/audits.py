@@ -6,17 +6,28 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.admission import admitted
 from registry_auditor.api.v1.etags import IfNoneMatch, tagged
-from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Set, Submitter, answer, once
+from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Set, Submitter, answer, once
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, gather, records, render
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["audits"])
+
+
+class Only(Filters):
+    """Which audits."""
+
+    model: Glob = Field(None, serialization_alias="model_glob", examples=["hf:org/*"])
+    base: Glob = Field(None, serialization_alias="base_glob", examples=["hf:org/base"])
+    state: AuditState | None = None
+    verdict: Verdict | None = None
+    since: AwareDatetime | None = Field(None, description="Queued then or later.", examples=["2026-03-01T00:00:00Z"])
+    until: AwareDatetime | None = Field(None, description="Queued before.")
 
 
 class Wanted(Shape):
@@ -43,11 +54,9 @@ class Runs(Shape):
 
 
 @routes.get("/audits", dependencies=READS, response_model=Items[Audit])
-def list_audits(
-    store: Kept, page: Paging, model: Glob = None, state: AuditState | None = None, verdict: Verdict | None = None
-) -> Json:
+def list_audits(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Json:
     """Audits, newest first."""
-    return answer(store.audits(model_glob=model, state=state, verdict=verdict, **page.place), records.audit)
+    return answer(store.audits(**only.filters(), **page.place), records.audit)
 
 
 @routes.post("/audits", response_model=Audit, status_code=HTTPStatus.ACCEPTED)
@@ -66,19 +75,19 @@ def submit_audit(store: Kept, settings: Set, by: Submitter, wanted: Wanted, resp
 
 
 @routes.get("/audits/{audit_id}", dependencies=READS, response_model=Audit)
-def get_audit(store: Kept, audit_id: str) -> Json:
+def get_audit(store: Kept, audit_id: Id) -> Json:
     """One audit, by its id or the first characters of it."""
     return records.audit(store.audit(audit_id))
 
 
 @routes.get("/audits/{audit_id}/runs", dependencies=READS, response_model=Runs)
-def list_runs(store: Kept, audit_id: str) -> Json:
+def list_runs(store: Kept, audit_id: Id) -> Json:
     """The latest run of every step of an audit, in the order of its plan."""
     return records.listing([records.run(each) for each in store.runs(audit_id)], None)
 
 
 @routes.get("/audits/{audit_id}/coverage", dependencies=READS, response_model=Coverage)
-def get_coverage(store: Kept, audit_id: str) -> Json:
+def get_coverage(store: Kept, audit_id: Id) -> Json:
     """What the runs of an audit together looked at, and what they did not."""
     return records.coverage(gather(store, audit_id).coverage)
 
@@ -94,7 +103,7 @@ SHUT_IN = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-a
 @routes.get("/audits/{audit_id}/report", dependencies=READS, response_class=Response, responses=REPORT)
 def get_report(
     store: Kept,
-    audit_id: str,
+    audit_id: Id,
     form: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.JSON,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -107,6 +116,6 @@ def get_report(
 
 
 @routes.post("/audits/{audit_id}:cancel", response_model=Audit)
-def cancel_audit(store: Kept, by: Submitter, audit_id: str, response: Response) -> Json:
+def cancel_audit(store: Kept, by: Submitter, audit_id: Id, response: Response) -> Json:
     """Take back an audit that is not done; what its runs have found stays."""
     return records.audit(once(store, by, response, lambda: store.requests.cancel(audit_id, by=by)))

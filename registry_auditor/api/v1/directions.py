@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
@@ -51,7 +51,7 @@ class Search(Shape):
     audit: str | None = Field(None, min_length=1, max_length=64, pattern=Plain, description="Id of an audit.")
     exclude_model: str | None = Field(None, max_length=200, pattern=MODEL_GLOB)
     limit: int = Field(10, ge=1, le=100)
-    min_cosine: float | None = Field(None, ge=0, le=1, description="By default 0, and with `audit` what is rare.")
+    min_cosine: float | None = Field(None, ge=0, le=1, description="By default 0; with `audit` 0.5.")
 
     @model_validator(mode="after")
     def _one_question(self) -> Search:
@@ -59,6 +59,8 @@ class Search(Shape):
             raise ValueError("give one of direction, vector and audit")
         if (self.basis is None) != (self.vector is None):
             raise ValueError("a vector needs a basis, and nothing else does")
+        if self.audit is not None and self.exclude_model is not None:
+            raise ValueError("what an audit shares with others never includes its own model; leave exclude_model out")
         return self
 
 
@@ -124,10 +126,12 @@ def list_directions(store: Kept, page: Paging, only: Annotated[Only, Query()]) -
 @routes.post("/directions:nearest", response_model=Nearest | Shared)
 def search_directions(store: Kept, wanted: Search) -> Json:
     """Stored directions nearest by |cos| within one basis; nothing is written."""
-    how = {"limit": wanted.limit, "exclude_model": wanted.exclude_model}
-    how |= {} if wanted.min_cosine is None else {"min_cosine": wanted.min_cosine}
+    how: dict[str, Any] = {"limit": wanted.limit}
+    if wanted.min_cosine is not None:
+        how["min_cosine"] = wanted.min_cosine
     if wanted.audit is not None:
         return answers.shared(store.search.shared(wanted.audit, **how))
+    how["exclude_model"] = wanted.exclude_model
     if wanted.direction is not None:
         return answers.nearest(store.search.nearest(wanted.direction.bank, wanted.direction.ordinal, **how))
-    return answers.nearest(store.search.nearest_to(wanted.vector, basis=wanted.basis, **how))
+    return answers.nearest(store.search.nearest_to(wanted.vector or (), basis=wanted.basis or "", **how))

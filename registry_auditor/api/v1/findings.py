@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Id, Kept, Paging, Plain, Triager, answer, once
 from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Shape, Suppression
 from registry_auditor.domain import Severity
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
+from registry_auditor.store.filters import FindingOrder
 from registry_auditor.store.opinions import EventKind, Justification, Triage, TriageState
 
 routes = APIRouter(tags=["findings"])
@@ -22,9 +23,23 @@ class Only(Filters):
 
     audit: AuditId = Field(None, serialization_alias="audit_id")
     model: Glob = Field(None, serialization_alias="model_glob", examples=["hf:org/*"])
+    base: Glob = Field(None, serialization_alias="base_glob", examples=["hf:org/base"])
     severity: Severity | None = Field(None, description="At least this one.")
     code: Glob = Field(None, examples=["svd-diff/*"])
-    analyzer: str | None = Field(None, max_length=200, pattern=Plain)
+    analyzer: str | None = Field(None, max_length=200, pattern=Plain, examples=["svd-diff"])
+    state: TriageState | None = None
+    counts: bool | None = Field(None, description="Whether it counts for verdicts and gates.")
+    since: AwareDatetime | None = Field(None, description="Found then or later.", examples=["2026-03-01T00:00:00Z"])
+    until: AwareDatetime | None = Field(None, description="Found before.")
+    fpr: float | None = Field(
+        None, ge=0, le=1, serialization_alias="max_fpr", description="Measured, and not above this one."
+    )
+    calibrated: bool | None = Field(None, description="Whether its false-positive rate was measured.")
+    text: str | None = Field(
+        None, max_length=200, pattern=Plain, description="Words, all of which its message has.", examples=["rank one"]
+    )
+    fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sort: FindingOrder | None = Field(None, description="The newest first unless told.")
 
 
 class Event(Shape):
@@ -72,24 +87,24 @@ class Said(Shape):
 
 @routes.get("/findings", dependencies=READS, response_model=Items[Finding])
 def list_findings(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Json:
-    """Findings, newest first."""
+    """Findings, of whichever audit shows them; newest first unless `sort` says otherwise."""
     return answer(store.findings(**only.filters(), **page.place), records.stored_finding)
 
 
 @routes.get("/findings/{finding_id}", dependencies=READS, response_model=Finding)
-def get_finding(store: Kept, finding_id: str) -> Json:
+def get_finding(store: Kept, finding_id: Id) -> Json:
     """One finding, by its id or the first characters of it."""
     return records.stored_finding(store.finding(finding_id))
 
 
 @routes.get("/findings/{finding_id}/events", dependencies=READS, response_model=Events)
-def list_finding_events(store: Kept, finding_id: str) -> Json:
+def list_finding_events(store: Kept, finding_id: Id) -> Json:
     """The life of a finding, oldest first."""
     return records.listing([answers.event(each) for each in store.triage.events(finding_id)], None)
 
 
 @routes.post("/findings/{finding_id}/triage", response_model=Finding)
-def triage_finding(store: Kept, by: Triager, finding_id: str, said: Said, response: Response) -> Json:
+def triage_finding(store: Kept, by: Triager, finding_id: Id, said: Said, response: Response) -> Json:
     """Say what is thought of a finding; it holds for the same finding in every revision of its model."""
     triage = Triage(**dict(said))
     once(store, by, response, lambda: store.triage.set(finding_id, triage, by=by))

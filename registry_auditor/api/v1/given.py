@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, HTTPException, Query, Request, Response
+from fastapi import Depends, Header, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -147,6 +147,14 @@ def _opened(cursor: str) -> str:
     return place
 
 
+Id = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9a-f]{1,8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,12})?$",
+        description="An id, or its first characters.",
+        examples=["0199a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b"],
+    ),
+]
 MODEL_GLOB = r"^[^*\x00]*(\*[^*\x00]*){0,5}$"
 """To match many stars takes a database for ever."""
 Plain = r"^[^\x00]*$"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Plain, answer
@@ -15,6 +15,15 @@ from registry_auditor.report.compare import compare, pick
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["models"], dependencies=READS)
+
+ModelId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9_-]{1,6000}$",
+        description="`registry:name` in base64url without padding, as a list of models gives it.",
+        examples=["aGY6b3JnL3R1bmVk"],
+    ),
+]
 
 
 class Model(Shape):
@@ -99,19 +108,19 @@ def list_models(store: Kept, page: Paging, model: Glob = None, verdict: Verdict 
 
 
 @routes.get("/models/{model_id}", response_model=Model)
-def get_model(store: Kept, model_id: str) -> Json:
+def get_model(store: Kept, model_id: ModelId) -> Json:
     """One model."""
     return answers.model(store.models.get(model_id))
 
 
 @routes.get("/models/{model_id}/revisions", response_model=Items[Revision])
-def list_revisions(store: Kept, page: Paging, model_id: str) -> Json:
+def list_revisions(store: Kept, page: Paging, model_id: ModelId) -> Json:
     """Revisions of a model, the last to be seen first."""
     return answer(store.models.revisions(model_id, **page.place), answers.revision)
 
 
 @routes.get("/models/{model_id}/lineage", response_model=Lineage)
-def get_model_lineage(store: Kept, model_id: str) -> Json:
+def get_model_lineage(store: Kept, model_id: ModelId) -> Json:
     """What a model was made from, and what was made from it."""
     return answers.lineage(store.models.lineage(store.models.get(model_id).id))
 
@@ -125,7 +134,7 @@ AuditOrRevision = Annotated[
 @routes.get("/models/{model_id}/diff", response_model=Diff)
 def diff_model(
     store: Kept,
-    model_id: str,
+    model_id: ModelId,
     before: Annotated[AuditOrRevision, Query(alias="from")] = None,
     after: Annotated[AuditOrRevision, Query(alias="to")] = None,
 ) -> Json:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from registry_auditor.api.v1.given import MODEL_GLOB, READS, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.given import MODEL_GLOB, READS, Id, Kept, Paging, Plain, Triager, answer, once
 from registry_auditor.api.v1.shapes import Items, Shape, Suppression
 from registry_auditor.report import records
 from registry_auditor.report.records import Json
@@ -56,12 +56,12 @@ def add_suppression(store: Kept, by: Triager, rule: Rule, response: Response) ->
 
 
 @routes.get("/suppressions/{suppression_id}", dependencies=READS, response_model=Suppression)
-def get_suppression(store: Kept, suppression_id: str) -> Json:
+def get_suppression(store: Kept, suppression_id: Id) -> Json:
     """One rule."""
     return records.suppression(store.suppressions.get(suppression_id))
 
 
 @routes.delete("/suppressions/{suppression_id}", response_model=Suppression)
-def end_suppression(store: Kept, by: Triager, suppression_id: str, response: Response) -> Json:
+def end_suppression(store: Kept, by: Triager, suppression_id: Id, response: Response) -> Json:
     """End a rule; its record stays."""
     return records.suppression(once(store, by, response, lambda: store.suppressions.end(suppression_id, by=by)))

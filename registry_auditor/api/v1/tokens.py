@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import ADMINS, Admin, Kept, Paging, Plain, answer, once
@@ -15,6 +15,8 @@ from registry_auditor.report.records import Json
 from registry_auditor.store.access import Scope
 
 routes = APIRouter(tags=["tokens"])
+
+TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,24}$", description="The id of a token, or its first characters.")]
 
 
 class Token(Shape):
@@ -79,13 +81,13 @@ def create_token(store: Kept, by: Admin, wanted: WantedToken, response: Response
 
 
 @routes.get("/tokens/{token_id}", dependencies=ADMINS, response_model=Token)
-def get_token(store: Kept, token_id: str) -> Json:
+def get_token(store: Kept, token_id: TokenId) -> Json:
     """One token, without its secret."""
     return answers.token(store.tokens.get(token_id))
 
 
 @routes.delete("/tokens/{token_id}", response_model=Token)
-def revoke_token(store: Kept, by: Admin, token_id: str, response: Response) -> Json:
+def revoke_token(store: Kept, by: Admin, token_id: TokenId, response: Response) -> Json:
     """End a token: it opens nothing any more."""
     return answers.token(once(store, by, response, lambda: store.tokens.revoke(token_id, by=by)))
 

@@ -1,0 +1,131 @@
+"""Lists: pages that fit together, filters, and what a place in a list may not be used for."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from tests.api.v1.conftest import Api
+
+LISTS = (
+    "/models",
+    "/audits",
+    "/findings",
+    "/suppressions",
+    "/directions",
+    "/direction-banks",
+    "/sightings",
+    "/tokens",
+    "/writes",
+)
+
+
+def key(item: dict[str, Any]) -> Any:
+    return item.get("id") or item.get("sha256") or str(sorted(item.items(), key=str))
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_pages_of_one_are_the_list(still: Api, path: str) -> None:
+    whole = still.get(path)
+    assert whole["next"] is None
+    assert len(whole["items"]) > (path == "/suppressions") - 1
+    found, after = [], None
+    while True:
+        page = still.get(path, limit=1, **({"after": after} if after else {}))
+        found += page["items"]
+        after = page["next"]
+        if after is None:
+            break
+        assert len(found) < 100
+    assert list(map(key, found)) == list(map(key, whole["items"]))
+
+
+PLACES = ("x", "0199", "hf:org/tuned", "nan x 1", "1.0 a 999999999999999999999999", "1e999 b -1", "\u200b", "9" * 300)
+
+
+@pytest.mark.parametrize("path", [*LISTS, "/findings?sort=severity", "/findings?sort=fpr"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_that_somebody_made_up_harms_nobody(still: Api, path: str, place: str) -> None:
+    after = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    separator = "&" if "?" in path else "?"
+    answer = still.admin.get(f"/api/v1{path}{separator}after={after}")
+    assert answer.status_code in (200, 422), answer.text
+
+
+@pytest.mark.parametrize("after", ["%%%", "AAAA", "_", "x" * 1001])
+def test_what_is_no_place_is_refused(still: Api, after: str) -> None:
+    assert still.admin.get("/api/v1/audits", params={"after": after}).status_code == 422
+
+
+FILTERS = {
+    "/audits?verdict=fail": 1,
+    "/audits?verdict=pass": 1,
+    "/audits?state=queued": 1,
+    "/audits?model=hf:org/tuned": 2,
+    "/audits?model=hf:org/t*@3f*": 1,
+    "/findings?severity=high": 1,
+    "/findings?severity=low": 4,
+    "/findings?code=svd-diff/rank-*": 3,
+    "/findings?code=*/nothing": 0,
+    "/findings?analyzer=svd-diff": 4,
+    "/findings?model=hf:org/tuned@4a3b": 2,
+    "/findings?base=hf:org/base": 4,
+    "/findings?base=hf:org/other*": 0,
+    "/findings?state=in_triage": 2,
+    "/findings?counts=false": 1,
+    "/findings?fpr=0.01": 3,
+    "/findings?calibrated=false": 1,
+    "/findings?text=update+large": 1,
+    "/findings?since=2020-01-01T00:00:00Z": 4,
+    "/findings?since=2999-01-01T00:00:00%2B01:00": 0,
+    "/findings?until=2020-01-01T00:00:00Z": 0,
+    "/sightings?skipped=true": 1,
+    "/sightings?registry=hf:org": 4,
+    "/sightings?registry=hf:other": 0,
+    "/models?model=hf:org/tuned": 1,
+    "/models?verdict=fail": 1,
+    "/directions?layer=3": 2,
+    "/directions?tensor=*layers.4.*": 2,
+    "/directions?rank=1": 0,
+    "/suppressions?active=true": 1,
+    "/suppressions?active=false": 0,
+    "/direction-banks?basis=digest-of-base": 2,
+    "/direction-banks?basis=other": 0,
+}
+
+
+@pytest.mark.parametrize("path", FILTERS)
+def test_filters_leave_what_fits(still: Api, path: str) -> None:
+    answer = still.reader.get(f"/api/v1{path}")
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["items"]) == FILTERS[path]
+
+
+UNFIT = (
+    "/findings?severity=grave",
+    "/findings?fpr=2",
+    "/findings?since=yesterday",
+    "/findings?since=2026-01-01T00:00:00",
+    "/findings?model=" + "*a" * 20,
+    "/findings?model=a%00b",
+    "/findings?sort=random",
+    "/audits?limit=0",
+    "/audits?limit=501",
+    "/audits?limit=many",
+    "/directions?layer=-1",
+    "/directions?layer=99999999999999999999",
+)
+
+
+@pytest.mark.parametrize("path", UNFIT)
+def test_filters_that_do_not_fit_are_refused(still: Api, path: str) -> None:
+    answer = still.reader.get(f"/api/v1{path}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith("query.")
+
+
+def test_sorted_by_severity_the_worst_come_first(still: Api) -> None:
+    found = still.get("/findings", sort="severity")["items"]
+    assert [finding["severity"] for finding in found] == ["high", "medium", "medium", "low"]
