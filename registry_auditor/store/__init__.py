@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from registry_auditor.domain import Audit, Job, ModelRef, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
-from registry_auditor.store import inbox, outbox, queue, read, schema, sightings, totals, watching, write
+from registry_auditor.store import found, inbox, outbox, queue, read, schema, sightings, totals, watching, write
 from registry_auditor.store.analyzers import Analyzers
 from registry_auditor.store.banks import BankFolder, group
 from registry_auditor.store.engine import connect, parse, shown, sqlite_file
@@ -278,8 +278,8 @@ class Store(Part):
     def findings(
         self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[FindingFilters]
     ) -> Page[StoredFinding]:
-        """Findings, newest first; of an interrupted audit, those of the latest run of each step."""
-        return self._read(read.findings, limit=limit, after=after, **filters)
+        """Findings, newest first unless told; of an interrupted audit, those of the latest run of each step."""
+        return self._read(found.findings, limit=limit, after=after, **filters)
 
     def finding(self, id_or_prefix: str) -> StoredFinding:
         """The finding whose id begins so. Raises NotFound if there is none, or more than one."""

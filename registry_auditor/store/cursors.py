@@ -19,7 +19,7 @@ def cursor(order: str, *place: Any) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def place(after: str, order: str, *kinds: type) -> tuple[Any, ...]:
+def place(after: str, order: str, *kinds: type | tuple[type, ...]) -> tuple[Any, ...]:
     """The values of a cursor, one of each of `kinds`.
 
     Raises UsageError for what is no cursor, or one of another list or order.
@@ -37,8 +37,8 @@ def place(after: str, order: str, *kinds: type) -> tuple[Any, ...]:
     return tuple(found[1:])
 
 
-def _fit(values: list[Any], kinds: tuple[type, ...]) -> bool:
+def _fit(values: list[Any], kinds: tuple[type | tuple[type, ...], ...]) -> bool:
     return len(values) == len(kinds) and all(
-        type(value) is kind and not (kind is int and abs(value) >= LARGEST)
+        type(value) in (kind if isinstance(kind, tuple) else (kind,)) and not (kind is int and abs(value) >= LARGEST)
         for value, kind in zip(values, kinds, strict=True)
     )

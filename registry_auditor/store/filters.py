@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import SQLCoreOperations
 
-from registry_auditor.domain import AuditState, Severity, Verdict
-from registry_auditor.store.tables import AuditRow, AuditRunRow, DirectionRow, FindingRow, ModelRow, SightingRow
+from registry_auditor.domain import AuditState, ModelRef, Severity, Verdict
+from registry_auditor.store.ids import first_at
+from registry_auditor.store.opinions import TriageState
+from registry_auditor.store.tables import AuditRow, AuditRunRow, DirectionRow, ModelRow, SightingRow
 
 Conditions = list[ColumnElement[bool]]
+
+APART = timedelta(days=1)
+"""By how much the clock of whoever makes ids may differ from the database's."""
+
+
+class FindingOrder(StrEnum):
+    """What a list of findings is sorted by; what is equal in that, by age."""
+
+    NEWEST = "newest"
+    SEVERITY = "severity"
+    """The most severe first."""
+    SCORE = "score"
+    """The largest first, those without one last."""
+    FPR = "fpr"
+    """The most certain first, the oldest of equal ones first, those that nobody has measured last."""
 
 
 class AuditFilters(TypedDict, total=False):
@@ -19,20 +38,46 @@ class AuditFilters(TypedDict, total=False):
 
     model_glob: str | None
     """`hf:org/*`, with or without `@revision`; `*` is any text, `?` any character."""
+    base_glob: str | None
+    """The same of the base."""
+    model: ModelRef | None
+    """Exactly this one; of a registry entry without a revision, every revision."""
     state: AuditState | None
     verdict: Verdict | None
+    since: datetime | None
+    """Queued then or later."""
+    until: datetime | None
+    """Queued before."""
 
 
 class FindingFilters(TypedDict, total=False):
-    """Which findings; what is absent or None does not matter."""
+    """Which findings, in which order; what is absent or None does not matter."""
 
     audit_id: str | None
     model_glob: str | None
+    base_glob: str | None
+    """`hf:org/*`: the base of an audit that shows it."""
     severity: Severity | None
     """At least this one."""
     code: str | None
     """A glob: `svd-diff/*`."""
     analyzer: str | None
+    state: TriageState | None
+    counts: bool | None
+    """Whether it counts for verdicts and gates: it is neither dismissed nor suppressed."""
+    since: datetime | None
+    """Found then or later."""
+    until: datetime | None
+    """Found before."""
+    max_fpr: float | None
+    """Measured, and not above this one."""
+    calibrated: bool | None
+    """Whether its false-positive rate was measured."""
+    text: str | None
+    """Words, all of which its message has, in any order; upper and lower case are one."""
+    fingerprint: str | None
+    sort: FindingOrder | None
+    """The newest first unless told."""
 
 
 class DirectionFilters(TypedDict, total=False):
@@ -63,22 +108,18 @@ def of_audits(session: Session, filters: AuditFilters) -> Conditions:
     conditions: Conditions = []
     if glob := filters.get("model_glob"):
         conditions.append(AuditRow.model_id.in_(_models(session, glob)))
+    if glob := filters.get("base_glob"):
+        conditions.append(AuditRow.base_id.in_(_models(session, glob)))
+    if model := filters.get("model"):
+        conditions.append(AuditRow.model_id.in_(_revisions(model)))
     if state := filters.get("state"):
         conditions.append(AuditRow.state == state)
     if verdict := filters.get("verdict"):
         conditions.append(AuditRow.verdict == verdict)
-    return conditions
-
-
-def of_findings(session: Session, filters: FindingFilters) -> Conditions:
-    """On `findings`; their audit and model are a matter of `of_shown`."""
-    conditions: Conditions = []
-    if severity := filters.get("severity"):
-        conditions.append(FindingRow.severity.in_([s for s in Severity if s.at_least(severity)]))
-    if code := filters.get("code"):
-        conditions.append(_like(session, FindingRow.code, code))
-    if analyzer := filters.get("analyzer"):
-        conditions.append(FindingRow.analyzer == analyzer)
+    if since := filters.get("since"):
+        conditions += [AuditRow.queued_at >= since, AuditRow.id >= first_at(since - APART)]
+    if until := filters.get("until"):
+        conditions += [AuditRow.queued_at < until, AuditRow.id < first_at(until + APART)]
     return conditions
 
 
@@ -86,9 +127,9 @@ def of_directions(session: Session, filters: DirectionFilters) -> Conditions:
     """On `directions`; their audit and model are a matter of `of_shown`."""
     conditions: Conditions = []
     if tensor := filters.get("tensor"):
-        conditions.append(_like(session, DirectionRow.tensor, tensor))
+        conditions.append(fits(session, DirectionRow.tensor, tensor))
     if role := filters.get("role"):
-        conditions.append(_like(session, DirectionRow.role, role))
+        conditions.append(fits(session, DirectionRow.role, role))
     if (layer := filters.get("layer")) is not None:
         conditions.append(DirectionRow.layer == layer)
     if (rank := filters.get("rank")) is not None:
@@ -108,28 +149,38 @@ def of_sightings(session: Session, filters: SightingFilters) -> Conditions:
     return conditions
 
 
-def of_shown(session: Session, *, audit_id: str | None, model_glob: str | None) -> Conditions:
-    """On `audit_runs`: the runs that one audit shows, or the audits of some models."""
+def of_shown(
+    session: Session, *, audit_id: str | None, model_glob: str | None, base_glob: str | None = None
+) -> Conditions:
+    """On `audit_runs`: the runs that one audit shows, or the audits of some models or against some bases."""
     conditions: Conditions = []
     if audit_id:
         conditions.append(AuditRunRow.audit_id == audit_id)
     if model_glob:
         audits = select(AuditRow.id).where(AuditRow.model_id.in_(_models(session, model_glob)))
         conditions.append(AuditRunRow.audit_id.in_(audits))
+    if base_glob:
+        audits = select(AuditRow.id).where(AuditRow.base_id.in_(_models(session, base_glob)))
+        conditions.append(AuditRunRow.audit_id.in_(audits))
     return conditions
 
 
-def models_like(session: Session, glob: str) -> ColumnElement[bool]:
+def modelsfits(session: Session, glob: str) -> ColumnElement[bool]:
     """On `models`: those that fit, with or without `@revision`."""
     name = ModelRow.within + ":" + ModelRow.name
-    return or_(_like(session, name, glob), _like(session, name + "@" + ModelRow.revision, glob))
+    return or_(fits(session, name, glob), fits(session, name + "@" + ModelRow.revision, glob))
 
 
 def _models(session: Session, glob: str) -> Select[int]:
-    return select(ModelRow.id).where(models_like(session, glob))
+    return select(ModelRow.id).where(modelsfits(session, glob))
 
 
-def _like(session: Session, text: SQLCoreOperations[str], glob: str) -> ColumnElement[bool]:
+def _revisions(model: ModelRef) -> Select[int]:
+    entry = select(ModelRow.id).where(ModelRow.within == model.registry, ModelRow.name == model.name)
+    return entry if model.revision is None else entry.where(ModelRow.revision == model.revision)
+
+
+def fits(session: Session, text: SQLCoreOperations[str], glob: str) -> ColumnElement[bool]:
     """Whether `text` fits `glob`, upper and lower case apart."""
     if not set(glob) & set("*?"):
         return text == glob

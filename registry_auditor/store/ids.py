@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import uuid
+from datetime import datetime
 
 from registry_auditor.errors import UsageError
 
@@ -26,6 +27,12 @@ def uuid7() -> str:
         stamp = _latest
     random = int.from_bytes(os.urandom(8)) >> 2
     return str(uuid.UUID(int=(stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | random))
+
+
+def first_at(moment: datetime) -> str:
+    """The smallest id that can have been made at `moment`."""
+    milliseconds = min(max(int(moment.timestamp() * 1000), 0), 2**48 - 1)
+    return str(uuid.UUID(int=milliseconds << 80))
 
 
 def span(prefix: str) -> tuple[str, str]:

@@ -9,15 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, Unpack
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, literal, select, tuple_
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from registry_auditor.domain import Audit, ModelRef, Site
-from registry_auditor.errors import NotFound, UsageError
+from registry_auditor.errors import NotFound
 from registry_auditor.store import filters as only
 from registry_auditor.store import rows
-from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters
+from registry_auditor.store.cursors import cursor, place
+from registry_auditor.store.filters import AuditFilters, DirectionFilters
 from registry_auditor.store.ids import span
 from registry_auditor.store.records import BankInfo, Page, StoredDirection, StoredFinding, StoredRun
 from registry_auditor.store.standing import with_standings
@@ -46,10 +47,10 @@ def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack
     """Audits, newest first."""
     conditions = only.of_audits(session, filters)
     if after:
-        conditions.append(AuditRow.id < span(after)[0])
+        conditions.append(AuditRow.id < place(after, "audits", str)[0])
     statement = audits_with_models().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
     found = [rows.audit(*row) for row in session.execute(statement)]
-    return page(found, limit, lambda item: item.id)
+    return page(found, limit, lambda item: cursor("audits", item.id))
 
 
 def runs(session: Session, audit_id: str) -> list[StoredRun]:
@@ -70,29 +71,11 @@ def runs(session: Session, audit_id: str) -> list[StoredRun]:
     return [_stored_run(row, _bank_infos(row, banks[row.id]), findings[row.id]) for row in shown]
 
 
-def findings(
-    session: Session, *, limit: int, after: str | None, **filters: Unpack[FindingFilters]
-) -> Page[StoredFinding]:
-    """Findings, newest first; of an audit that was interrupted, those of the latest run of each step."""
-    shown = _shown(session, filters.get("audit_id"), filters.get("model_glob"))
-    conditions = only.of_findings(session, filters)
-    if shown:
-        # Implied by the join below; without it every finding of the database would be looked at.
-        conditions.append(FindingRow.run_id.in_(select(AuditRunRow.run_id).where(*shown)))
-    if after:
-        conditions.append(FindingRow.id < span(after)[0])
-    first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
-    statement = _findings(first.correlate(FindingRow).scalar_subquery()).where(*conditions)
-    found = session.execute(statement.order_by(FindingRow.id.desc()).limit(limit + 1))
-    items = [_stored_finding(row, audit_id, rows.model_ref(model)) for row, audit_id, model in found]
-    return page(with_standings(session, items), limit, lambda item: item.id)
-
-
 def finding(session: Session, id_or_prefix: str) -> StoredFinding:
     """The finding whose id begins so, shown by an audit or not. Raises NotFound if none or several do."""
-    statement = _findings(RunRow.audit_id).where(FindingRow.id.between(*span(id_or_prefix))).limit(2)
+    statement = findings_with_models(RunRow.audit_id).where(FindingRow.id.between(*span(id_or_prefix))).limit(2)
     row, audit_id, model = _single(session.execute(statement).all(), "finding", id_or_prefix)
-    return with_standings(session, [_stored_finding(row, audit_id, rows.model_ref(model))])[0]
+    return with_standings(session, [stored_finding(row, audit_id, rows.model_ref(model))])[0]
 
 
 def directions(
@@ -102,14 +85,15 @@ def directions(
     shown = _shown(session, filters.get("audit_id"), filters.get("model_glob"))
     banks = select(RunBankRow.bank_sha256).join(AuditRunRow, AuditRunRow.run_id == RunBankRow.run_id).where(*shown)
     conditions = [DirectionRow.bank_sha256.in_(banks), *only.of_directions(session, filters)]
-    place = tuple_(DirectionRow.strength, DirectionRow.bank_sha256, DirectionRow.ordinal)
+    keys = (DirectionRow.strength, DirectionRow.bank_sha256, DirectionRow.ordinal)
     if after:
-        conditions.append(place < tuple_(*map(literal, _place(after))))
+        last = zip(place(after, "directions", float, str, int), keys, strict=True)
+        conditions.append(tuple_(*keys) < tuple_(*(literal(value, key.type) for value, key in last)))
     order = (DirectionRow.strength.desc(), DirectionRow.bank_sha256.desc(), DirectionRow.ordinal.desc())
     found = session.scalars(select(DirectionRow).where(*conditions).order_by(*order).limit(limit + 1)).all()
     models = _models_of_banks(session, {row.bank_sha256 for row in found}, shown)
     items = [_stored_direction(row, models[row.bank_sha256]) for row in found]
-    return page(items, limit, lambda item: f"{item.strength!r} {item.bank} {item.ordinal}")
+    return page(items, limit, lambda item: cursor("directions", item.strength, item.bank, item.ordinal))
 
 
 def page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
@@ -127,7 +111,8 @@ def audits_with_models() -> Select[AuditRow, ModelRow, ModelRow]:
     )
 
 
-def _findings(audit_id: SQLCoreOperations[str]) -> Select[FindingRow, str, ModelRow]:
+def findings_with_models(audit_id: SQLCoreOperations[str]) -> Select[FindingRow, str, ModelRow]:
+    """Findings, each with the id and the model of an audit."""
     return (
         select(FindingRow, AuditRow.id, ModelRow)
         .join(RunRow, RunRow.id == FindingRow.run_id)
@@ -159,18 +144,10 @@ def _models_of_banks(
     return models
 
 
-def _place(cursor: str) -> tuple[float, str, int]:
-    try:
-        strength, sha256, ordinal = cursor.split(" ")
-        return float(strength), sha256, int(ordinal)
-    except ValueError as error:
-        raise UsageError(f"{cursor!r} does not continue a list of directions: pass the `next` of a page") from error
-
-
 def _findings_of_runs(session: Session, ids: list[str], of: Audit) -> dict[str, list[StoredFinding]]:
     theirs = FindingRow.run_id.in_(ids)
     found = session.scalars(select(FindingRow).where(theirs).order_by(FindingRow.run_id, FindingRow.ordinal)).all()
-    stored = [_stored_finding(row, of.id, of.job.model) for row in found]
+    stored = [stored_finding(row, of.id, of.job.model) for row in found]
     standing = with_standings(session, stored, fingerprints=select(FindingRow.fingerprint).where(theirs))
     findings: dict[str, list[StoredFinding]] = defaultdict(list)
     for row, one in zip(found, standing, strict=True):
@@ -186,7 +163,8 @@ def _bank_infos(run: RunRow, banks: Iterable[BankRow]) -> tuple[BankInfo, ...]:
     return tuple(BankInfo(b.sha256, run.analyzer, b.directions, b.basis, b.dimension) for b in banks)
 
 
-def _stored_finding(row: FindingRow, audit_id: str, model: ModelRef) -> StoredFinding:
+def stored_finding(row: FindingRow, audit_id: str, model: ModelRef) -> StoredFinding:
+    """The finding of a row, as an audit of `model` shows it."""
     return StoredFinding(
         id=row.id,
         fingerprint=row.fingerprint,

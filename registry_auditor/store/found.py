@@ -1,0 +1,69 @@
+"""Lists of findings, by everything that describes them and in several orders.
+
+No question reads all findings to show a page of them. Where few can fit, those are looked at; otherwise indexes give
+what fits in order, kind by kind, until the page is full. The number of statements does not depend on how much that is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from sqlalchemy import ScalarSelect, Select, Subquery, func, select, union_all
+from sqlalchemy.orm import Session
+
+from registry_auditor.store import read, rows
+from registry_auditor.store.filters import Conditions, FindingFilters, FindingOrder
+from registry_auditor.store.narrowing import FEW, Question, question
+from registry_auditor.store.ordering import Piece, final, next_of, pieces, place_of, whole
+from registry_auditor.store.records import Page, StoredFinding
+from registry_auditor.store.standing import with_standings
+from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
+
+
+def findings(
+    session: Session, *, limit: int, after: str | None, few: int = FEW, **filters: Unpack[FindingFilters]
+) -> Page[StoredFinding]:
+    """Findings, newest first unless told; of an audit that was interrupted, those of the latest run of each step."""
+    order = filters.get("sort") or FindingOrder.NEWEST
+    last = place_of(order, after)
+    asked = question(session, filters, few=few)
+    if asked is None:
+        return Page((), None)
+    parts = [whole(order, last)] if asked.few else pieces(order, last, asked.kinds)
+    if not parts:
+        return Page((), None)
+    top = _first_of([_part(asked, part, limit + 1) for part in parts], order, limit + 1)
+    listed = read.findings_with_models(_first_audit(asked.shown)).join(top, top.c.id == FindingRow.id)
+    found = session.execute(listed.order_by(*final(order)))
+    items = [read.stored_finding(row, audit_id, rows.model_ref(model)) for row, audit_id, model in found]
+    shown = read.page(items, limit, lambda item: next_of(order, item))
+    return Page(tuple(with_standings(session, shown.items)), shown.next)
+
+
+def _part(asked: Question, part: Piece, limit: int) -> Select[Any]:
+    """The first findings of one piece of the list, by id and what it is sorted by."""
+    keys = (FindingRow.id, FindingRow.severity, FindingRow.score, FindingRow.fpr)
+    statement = select(*keys).where(*part.conditions, *asked.conditions)
+    if asked.standing:
+        statement = (
+            statement.join(AuditRow, AuditRow.id == _first_audit(asked.shown))
+            .join(ModelRow, ModelRow.id == AuditRow.model_id)
+            .where(*asked.standing)
+        )
+    elif not asked.shown:
+        # A failed attempt at a step that was made again is shown by no audit.
+        shown = select(AuditRunRow.run_id).where(AuditRunRow.run_id == FindingRow.run_id).correlate(FindingRow)
+        statement = statement.where(shown.exists())
+    return statement.order_by(*part.order).limit(limit)
+
+
+def _first_of(parts: list[Select[Any]], order: FindingOrder, limit: int) -> Subquery:
+    if len(parts) == 1:
+        return parts[0].subquery()
+    together = union_all(*(select(part.subquery()) for part in parts)).subquery()
+    return select(together).order_by(*final(order, together.c)).limit(limit).subquery()
+
+
+def _first_audit(shown: Conditions) -> ScalarSelect[str]:
+    first = select(func.min(AuditRunRow.audit_id)).where(AuditRunRow.run_id == FindingRow.run_id, *shown)
+    return first.correlate(FindingRow).scalar_subquery()
