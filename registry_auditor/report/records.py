@@ -8,6 +8,7 @@ from typing import Any
 
 from registry_auditor.domain import Audit, Coverage, Finding, ModelRef, Site
 from registry_auditor.report.document import Report
+from registry_auditor.report.taxonomies import references
 from registry_auditor.store import BankInfo, Sighting, StoredDirection, StoredFinding, StoredRun, Watched
 from registry_auditor.store.opinions import Opinion, Standing, Suppression
 
@@ -25,7 +26,7 @@ def report(document: Report) -> Json:
         "exit_reason": document.audit.reason,
         "audit": audit(document.audit),
         "runs": [run(stored) for stored in document.runs],
-        "findings": [{"analyzer": analyzer, **finding(found)} for analyzer, found in document.findings],
+        "findings": [_reported(each) for each in document.found],
         "banks": [bank(info) for info in document.banks],
     }
 
@@ -106,8 +107,14 @@ def finding(found: Finding) -> Json:
         "message": found.message,
         "site": None if found.site is None else site(found.site),
         "evidence": dict(found.evidence),
-        "taxonomies": [asdict(taxonomy) for taxonomy in found.taxonomies],
+        "taxonomies": [asdict(reference) for reference in references(found.code, found.taxonomies)],
     }
+
+
+def _reported(stored: StoredFinding) -> Json:
+    """A finding in the report of its audit, where the model need not be named again."""
+    about = {"id": stored.id, "fingerprint": stored.fingerprint, "analyzer": stored.analyzer}
+    return {**about, **finding(stored.finding), **standing(stored.standing)}
 
 
 def stored_finding(stored: StoredFinding) -> Json:

@@ -30,6 +30,7 @@ from registry_auditor.report import Report
 from registry_auditor.store import BankInfo, StoredDirection, StoredFinding, StoredRun
 from registry_auditor.store.catalogue import AnalyzerInfo
 from registry_auditor.store.opinions import Justification, Opinion, Standing, Suppression, Triage, TriageState
+from registry_auditor.store.records import NOBODY
 from registry_auditor.store.rows import fingerprint
 
 NASTY = "[red]a[/red] | `b` *c* <img src=x> #\n- d"
@@ -65,7 +66,7 @@ def finding(code: str = "norm-jump/large", severity: Severity = Severity.HIGH, *
     return replace(made, **changes)
 
 
-def stored(found: Finding, number: int = 0, standing: Standing = Standing(), model: ModelRef = MODEL) -> StoredFinding:
+def stored(found: Finding, number: int = 0, standing: Standing = NOBODY, model: ModelRef = MODEL) -> StoredFinding:
     analyzer = found.code.partition("/")[0]
     id_ = f"01a208c9-9bb3-7bcb-92d1-{number:012x}"
     return StoredFinding(id_, fingerprint(found, model), AUDIT, model, analyzer, found, NOW, standing)

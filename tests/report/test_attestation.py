@@ -232,7 +232,8 @@ def test_another_payload_type_is_refused(keys: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no json", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b'{"payload": 1, "payloadType": 2, "signatures": 3}',
+    [b"", b"no json", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000,
+     b'{"payload": 1, "payloadType": 2, "signatures": 3}',
      b'{"payload": "!", "payloadType": "x", "signatures": []}', b" " * (2**20 + 1),
      b'{"payload": "e30=", "payloadType": "x", "signatures": [{"keyid": "a", "sig": "!"}]}',
      b'{"payload": "e30=", "payloadType": "x", "signatures": []}'],

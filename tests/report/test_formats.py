@@ -16,10 +16,22 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from registry_auditor.domain import AuditState, Verdict
-from registry_auditor.report import Report, exit_code, markdown, print_report, records
+from registry_auditor.cli import options
+from registry_auditor.domain import AuditState, Severity, Verdict
+from registry_auditor.report import (
+    MEDIA_TYPES,
+    SUFFIXES,
+    Report,
+    ReportFormat,
+    exit_code,
+    markdown,
+    print_report,
+    records,
+    render,
+)  # fmt: skip
+from registry_auditor.store.opinions import Justification, TriageState
 from tests.planted import add_rank_one, weight
-from tests.report.samples import finding, nasty, plain, run_of, said, stored, suppressed
+from tests.report.samples import ANALYZERS, finding, nasty, plain, run_of, said, stored, suppressed
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -92,6 +104,54 @@ def test_a_report_that_lacks_a_field_does_not_fit(field: str) -> None:
     del report[field]
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(report)
+
+
+def test_what_people_say_fits_the_schema() -> None:
+    said_of = (
+        suppressed(),
+        said(TriageState.NOT_AFFECTED, justification=Justification.REQUIRES_CONFIGURATION, comment="only offline"),
+        said(TriageState.IN_TRIAGE),
+    )
+    document = plain(run_of(*(stored(finding(), number, standing) for number, standing in enumerate(said_of))))
+    report = records.report(document)
+    VALIDATOR.validate(report)
+    assert [(each["state"], each["counts"]) for each in report["findings"]] == [
+        ("in_triage", True), ("not_set", False), ("not_affected", False)
+    ]  # fmt: skip
+
+
+def test_what_people_have_set_aside_comes_last_with_their_reason() -> None:
+    grave = stored(finding(severity=Severity.CRITICAL), 1, suppressed("a *test* model"))
+    wrong = stored(finding("norm-jump/wrong"), 2, said(TriageState.FALSE_POSITIVE, comment="checked"))
+    small = stored(finding("norm-jump/small", Severity.LOW), 3, said(TriageState.IN_TRIAGE, comment="mine"))
+    document = plain(run_of(grave, wrong, small))
+    assert [each["code"] for each in records.report(document)["findings"]] == [
+        "norm-jump/small", "norm-jump/large", "norm-jump/wrong"
+    ]  # fmt: skip
+    text, page = printed(document), markdown(document)
+    for told in (
+        "suppressed until 2026-02-01 (bob): a *test* model",
+        "false positive (ann): checked",
+        "in triage (ann): mine",
+    ):
+        assert told in text
+        assert re.sub(r"([*_])", r"\\\1", told) in page
+    assert page.index("norm-jump/small") < page.index("set aside") < page.index("norm-jump/large")
+
+
+def test_every_format_is_written_and_named() -> None:
+    assert {form.value for form in ReportFormat} == {form.value for form in options.ReportFormat} - {"text"}
+    for form in ReportFormat:
+        text = render(nasty(), form, ANALYZERS)
+        assert text.endswith("\n")
+        assert "norm-jump/large" in text
+        assert MEDIA_TYPES[form]
+        assert SUFFIXES[form].startswith(".")
+
+
+def test_references_that_the_table_adds_are_in_the_json() -> None:
+    (found,) = records.report(plain(run_of(stored(finding("svd-diff/not-the-base", taxonomies=())))))["findings"]
+    assert {"scheme": "cwe", "version": "4.18", "id": "CWE-345"} in found["taxonomies"]
 
 
 def test_findings_come_most_severe_first_in_every_format() -> None:
