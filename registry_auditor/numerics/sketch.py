@@ -33,7 +33,8 @@ def sketch(vectors: Float[FloatArray, "n d"]) -> UInt64[Words, "n 16"]:
     normals = _normals(vectors.shape[1])
     signs = np.empty((len(vectors), BITS // 8), np.uint8)
     for first in range(0, len(vectors), AT_ONCE):
-        products = vectors[first : first + AT_ONCE] @ normals
+        with np.errstate(invalid="ignore", over="ignore"):  # what is no number is on the negative side of everything
+            products = vectors[first : first + AT_ONCE] @ normals
         signs[first : first + AT_ONCE] = np.packbits(products > 0, axis=1)
     words: np.ndarray = signs.view("<u8")
     return words

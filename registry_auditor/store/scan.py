@@ -44,8 +44,9 @@ def exact_scores(folder: BankFolder, space: Space, queries: Vectors) -> tuple[Sc
         first = space.span(file.sha256).start
         try:
             for block in blocks(folder, file):
-                cosines = np.abs(queries @ block.T)
                 # A bank may hold anything: what is no number is no neighbour.
+                with np.errstate(invalid="ignore", over="ignore"):
+                    cosines = np.abs(queries @ block.T)
                 scores[:, first : first + len(block)] = np.nan_to_num(cosines, nan=-1, posinf=-1)
                 first += len(block)
         except StoreError:
@@ -60,7 +61,7 @@ def sketched_scores(space: Space, query: Vectors) -> Scores:
     from registry_auditor.numerics.sketch import leans, sketch
 
     wanted = sketch(query[None])[0]
-    return np.concatenate([leans(segment, wanted) for segment in space.segments])
+    return np.concatenate([np.empty(0, np.int16), *(leans(segment, wanted) for segment in space.segments)])
 
 
 class Candidates:
@@ -83,10 +84,10 @@ class Candidates:
             self._deepen(depth)
             if len(self._cosines) == len(self._order) or self._settled(count):
                 break
-        magnitudes = np.abs(self._cosines)
+        magnitudes = self._magnitudes
         vectors = np.concatenate(self._vectors) if self._vectors else np.empty((0, len(self._query)), np.float32)
         for place in np.argsort(-magnitudes, kind="stable")[:count]:
-            if magnitudes[place] < self._floor:
+            if magnitudes[place] < self._floor:  # as that of what could not be read is
                 break
             yield Found(int(self._order[place]), float(self._cosines[place]), vectors[place])
 
@@ -100,7 +101,12 @@ class Candidates:
         with np.errstate(all="ignore"):  # whatever the numbers of a bank are
             cosines = (vectors @ self._query) / np.linalg.norm(vectors, axis=1)
         self._vectors.append(vectors)
-        self._cosines = np.append(self._cosines, np.clip(np.nan_to_num(cosines, posinf=0, neginf=0), -1, 1))
+        self._cosines = np.append(self._cosines, np.clip(cosines, -1, 1))
+
+    @property
+    def _magnitudes(self) -> npt.NDArray[np.float64]:
+        magnitudes: npt.NDArray[np.float64] = np.nan_to_num(np.abs(self._cosines), nan=-1.0)
+        return magnitudes
 
     def _settled(self, count: int) -> bool:
         """Whether none that was not looked at is likely to belong among the `count` nearest."""
@@ -108,7 +114,7 @@ class Candidates:
             return len(self._cosines) >= count
         from registry_auditor.numerics.sketch import overlooked
 
-        last_but_enough = float(np.sort(np.abs(self._cosines))[-count])
+        last_but_enough = float(np.sort(self._magnitudes)[-count])
         next_lean = int(self._scores[len(self._cosines) - 1]) + 1
         return overlooked(max(last_but_enough, self._floor, PROMISED), next_lean) <= OVERLOOKED
 

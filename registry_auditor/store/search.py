@@ -16,7 +16,7 @@ from registry_auditor.store.index import Index, Space
 from registry_auditor.store.neighbours import Hit, Nearest, Shared, merged, neighbours, unit
 from registry_auditor.store.part import Part
 from registry_auditor.store.records import StoredDirection
-from registry_auditor.store.scan import Candidates, Scores, exact_scores, sketched_scores
+from registry_auditor.store.scan import ROUNDS, Candidates, Scores, exact_scores, sketched_scores
 from registry_auditor.store.spaces import SpaceKey
 from registry_auditor.store.vectors import BankFile, Vectors, rows
 
@@ -24,6 +24,8 @@ NEIGHBOURS = 10
 """How many are given when nobody says how many."""
 STRONGEST = 64
 """How many directions of an audit are looked up when nobody says how many."""
+AGAIN = 2e-4
+"""By how much the |cos| of one direction, found by several runs, is expected to differ."""
 AT_ONCE = 16
 """Queries for which the vectors are read once: 4 bytes of scores for each query and direction."""
 
@@ -172,7 +174,9 @@ class Search(Part):
                 if place in directions
             ]
             hits = merged(shown, own=own)
-            if len(hits) >= wish.limit or len(found) < wanted:
+            # The last one may have been found again a little further away.
+            enough = len(hits) >= wish.limit and abs(found[-1].cosine) < abs(hits[wish.limit - 1].cosine) - AGAIN
+            if enough or len(found) < wanted or wanted >= ROUNDS[-1]:
                 return hits[: wish.limit]
             wanted *= 4
 
