@@ -51,6 +51,7 @@ def _opinions() -> None:
         sa.Column("by", sa.Text, nullable=False),
     )
     op.create_index("ix_triages_fingerprint_at_id", "triages", ["fingerprint", "at", "id"])
+    op.create_index("ix_triages_state_fingerprint", "triages", ["state", "fingerprint"])
     op.create_table(
         "suppressions",
         sa.Column("id", sa.Text, primary_key=True),

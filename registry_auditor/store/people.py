@@ -14,7 +14,7 @@ class TriageRow(Tables):
     """Something that somebody said about a finding; the latest about a fingerprint holds."""
 
     __tablename__ = "triages"
-    __table_args__ = (Index(None, "fingerprint", "at", "id"),)
+    __table_args__ = (Index(None, "fingerprint", "at", "id"), Index(None, "state", "fingerprint"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]

@@ -46,18 +46,16 @@ def with_standings(
 
 def of_state(session: Session, state: TriageState) -> ColumnElement[bool]:
     """On `findings`: those whose triage state is this one now."""
-    holding = select(TriageRow.fingerprint).where(*_holding(session))
     if state is TriageState.NOT_SET:
-        return FindingRow.fingerprint.not_in(holding.where(TriageRow.state != state))
-    return FindingRow.fingerprint.in_(holding.where(TriageRow.state == state))
+        return ~_said_of_it(session, TriageRow.state != state)
+    return FindingRow.fingerprint.in_(select(TriageRow.fingerprint).where(TriageRow.state == state, *_holding(session)))
 
 
 def counting(session: Session) -> ColumnElement[bool]:
     """On `findings` and `models`: those that count for verdicts and gates, as `Standing.counts` says."""
-    dismissing = [state for state in TriageState if state.dismisses]
-    dismissed = select(TriageRow.fingerprint).where(*_holding(session), TriageRow.state.in_(dismissing))
+    dismissed = _said_of_it(session, TriageRow.state.in_([state for state in TriageState if state.dismisses]))
     suppressed = exists().where(*active(session), covering(session)).correlate(FindingRow, ModelRow)
-    return and_(FindingRow.fingerprint.not_in(dismissed), ~suppressed)
+    return and_(~dismissed, ~suppressed)
 
 
 def active(session: Session) -> tuple[ColumnElement[bool], ...]:
@@ -114,6 +112,12 @@ def suppression(row: SuppressionRow) -> Suppression:
         ended_at=row.ended_at,
         ended_by=row.ended_by,
     )
+
+
+def _said_of_it(session: Session, what: ColumnElement[bool]) -> ColumnElement[bool]:
+    # Of most findings nobody has said anything, and a page looks at few: so they are asked for one by one.
+    theirs = TriageRow.fingerprint == FindingRow.fingerprint
+    return exists().where(theirs, what, *_holding(session)).correlate(FindingRow)
 
 
 def _holding(session: Session) -> tuple[ColumnElement[bool], ...]:
