@@ -1,6 +1,6 @@
 """Finished audits in every format, and what may be concluded from them."""
 
-from registry_auditor.report.document import Report, exit_code, gather
+from registry_auditor.report.document import Report, coverage, exit_code, gather
 from registry_auditor.report.formats import MEDIA_TYPES, SUFFIXES, ReportFormat, render
 from registry_auditor.report.markdown import markdown
 from registry_auditor.report.text import print_report
@@ -10,6 +10,7 @@ __all__ = [
     "SUFFIXES",
     "Report",
     "ReportFormat",
+    "coverage",
     "exit_code",
     "gather",
     "markdown",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from registry_auditor.domain import Audit, ModelRef
+from registry_auditor.domain import Audit, AuditState, ModelRef
 from registry_auditor.errors import NotFound
-from registry_auditor.store import Store, StoredDirection, StoredFinding
+from registry_auditor.store import Store, StoredDirection, StoredFinding, StoredRun
+from registry_auditor.store.banklist import BankList
+from registry_auditor.store.catalogue import entry_of
+
+Vector = npt.NDArray[np.float32]
+Place = tuple[str, int]
+"""A bank, and the row in it."""
 
 TURNED = 0.9
 """|cos| below which a direction counts as another one: 26 degrees."""
@@ -49,25 +56,28 @@ def compare(store: Store, before: str, after: str) -> Comparison:
 
     Findings are the same if they say the same about the same tensor of the same model. Raises NotFound.
     """
-    earlier, later = store.audit(before), store.audit(after)
-    old, new = _findings(store, earlier.id), _findings(store, later.id)
+    earlier, later = (store.audit(each) for each in (before, after))
+    runs = {audit.id: store.runs(audit.id) for audit in (earlier, later)}
+    old, new = _findings(runs[earlier.id]), _findings(runs[later.id])
+    strongest = [_strongest(store, audit.id, runs[audit.id]) for audit in (earlier, later)]
     return Comparison(
         before=earlier,
         after=later,
         new=tuple(found for key, found in new.items() if key not in old),
         gone=tuple(found for key, found in old.items() if key not in new),
         unchanged=tuple(found for key, found in new.items() if key in old),
-        turned=tuple(_turned(store, earlier.id, later.id)),
+        turned=tuple(_turned(store, *strongest)),
     )
 
 
 def pick(store: Store, model: str, before: str | None, after: str | None) -> tuple[str, str]:
     """The ids of two audits of the model with that id, each given by its id or as a revision, in full or abbreviated.
 
-    By default the newest one, and the newest one of another revision. Raises NotFound.
+    By default the newest finished one, and the newest finished one of another revision. Raises NotFound.
     """
-    entry = store.models.get(model).ref
-    newest = [each.audit for each in store.models.revisions(model, limit=REVISIONS).items if each.audit]
+    entry = entry_of(model)
+    known = [each.audit for each in store.models.revisions(model, limit=REVISIONS).items if each.audit]
+    newest = [audit for audit in known if audit.state is AuditState.DONE]
     newest.sort(key=lambda audit: audit.queued_at, reverse=True)
     later = newest[0] if after is None and newest else _named(store, entry, newest, after)
     others = [audit for audit in newest if audit.job.model != later.job.model]
@@ -88,33 +98,48 @@ def _named(store: Store, entry: ModelRef, newest: Sequence[Audit], text: str | N
     return audit
 
 
-def _findings(store: Store, audit_id: str) -> dict[str, StoredFinding]:
+def _findings(runs: Iterable[StoredRun]) -> dict[str, StoredFinding]:
     """By fingerprint, most severe first."""
-    found = [finding for run in store.runs(audit_id) for finding in run.findings]
+    found = [finding for run in runs for finding in run.findings]
     found.sort(key=lambda each: -each.finding.severity.weight)
     return {each.fingerprint: each for each in found}
 
 
-def _turned(store: Store, before: str, after: str) -> list[Turn]:
-    old, new = _strongest(store, before), _strongest(store, after)
-    read: dict[str, npt.NDArray[np.float32]] = {}
-    turns = [Turn(old[key], new[key], _cosine(store, read, old[key], new[key])) for key in old if key in new]
-    return sorted((turn for turn in turns if turn.cosine < TURNED), key=lambda turn: turn.cosine)
+Strongest = Mapping[Hashable, StoredDirection]
+"""The strongest direction of each matrix, by basis, tensor and side: those of different bases cannot be compared."""
 
 
-def _strongest(store: Store, audit_id: str) -> dict[Hashable, StoredDirection]:
-    """By basis, tensor and side: vectors of different bases cannot be compared."""
-    bases = {bank.sha256: bank.basis for run in store.runs(audit_id) for bank in run.banks}
+def _strongest(store: Store, audit_id: str, runs: Iterable[StoredRun]) -> Strongest:
+    bases = {bank.sha256: bank.basis for run in runs for bank in run.banks}
     found = store.directions(audit_id=audit_id, rank=0, limit=CONSIDERED).items
     # Backwards: of two that share a place, the first, which is the stronger one, stays.
     return {(bases[each.bank], each.site.tensor, each.site.side): each for each in reversed(found)}
 
 
-def _cosine(
-    store: Store, read: dict[str, npt.NDArray[np.float32]], one: StoredDirection, other: StoredDirection
-) -> float:
-    if (one.bank, one.ordinal) == (other.bank, other.ordinal):
-        return 1.0
-    for sha256 in {one.bank, other.bank} - read.keys():
-        read[sha256] = store.vectors(sha256)
-    return min(1.0, abs(float(read[one.bank][one.ordinal] @ read[other.bank][other.ordinal])))
+def _turned(store: Store, old: Strongest, new: Strongest) -> list[Turn]:
+    # Equal places of equal banks are equal vectors: neither is read.
+    pairs = [(old[key], new[key]) for key in old if key in new and _place(old[key]) != _place(new[key])]
+    vectors = _vectors(store, [each for pair in pairs for each in pair])
+    turns = [Turn(one, other, _cosine(vectors[_place(one)], vectors[_place(other)])) for one, other in pairs]
+    return sorted((turn for turn in turns if turn.cosine < TURNED), key=lambda turn: turn.cosine)
+
+
+def _vectors(store: Store, directions: Iterable[StoredDirection]) -> dict[Place, Vector]:
+    """Only these rows of their banks, which may be large."""
+    ordinals: dict[str, list[int]] = defaultdict(list)
+    for each in directions:
+        ordinals[each.bank].append(each.ordinal)
+    banks = BankList.of(store)
+    return {
+        (sha256, ordinal): row
+        for sha256, wanted in ordinals.items()
+        for ordinal, row in zip(wanted, banks.rows(sha256, wanted), strict=True)
+    }
+
+
+def _place(direction: StoredDirection) -> Place:
+    return direction.bank, direction.ordinal
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    return min(1.0, abs(float(one @ other)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry_auditor.domain import Audit, Coverage, Finding, Verdict, total
@@ -46,9 +47,8 @@ class Report:
 
     @property
     def coverage(self) -> Coverage:
-        """What the runs together looked at: the most that any of them saw, and every gap."""
-        seen = max((stored.run.coverage.seen for stored in self.runs), default=0)
-        return Coverage(seen, total(stored.run.coverage for stored in self.runs).skipped)
+        """What the runs together looked at."""
+        return coverage(self.runs)
 
 
 def gather(store: Store, audit_id: str, *, allow_incomplete: bool = False) -> Report:
@@ -57,6 +57,12 @@ def gather(store: Store, audit_id: str, *, allow_incomplete: bool = False) -> Re
     strongest = store.directions(audit_id=audit.id, limit=CONSIDERED).items
     shown = tuple(sorted(strongest, key=is_unreadable)[:SHOWN])
     return Report(audit, tuple(store.runs(audit.id)), shown, exit_code(audit.verdict, allow_incomplete), strongest)
+
+
+def coverage(runs: Sequence[StoredRun]) -> Coverage:
+    """What `runs` together looked at: the most that any of them saw, and every gap."""
+    seen = max((stored.run.coverage.seen for stored in runs), default=0)
+    return Coverage(seen, total(stored.run.coverage for stored in runs).skipped)
 
 
 def is_unreadable(direction: StoredDirection) -> bool:

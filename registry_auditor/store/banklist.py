@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -10,11 +10,13 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry_auditor.errors import NotFound
+from registry_auditor.errors import NotFound, StoreError
+from registry_auditor.store import spaces
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.read import page
 from registry_auditor.store.records import Page
 from registry_auditor.store.tables import BankRow
+from registry_auditor.store.vectors import Vectors, rows
 
 COLUMNS = (
     BankRow.sha256,
@@ -62,6 +64,17 @@ class BankList(Part):
         Raises StoreError, before the first piece, if they are missing, and before the last one if they were changed.
         """
         return self._banks.chunks(sha256)
+
+    def rows(self, sha256: str, ordinals: Sequence[int]) -> Vectors:
+        """These directions of a bank, one a row; the rest of its file is neither read nor checked.
+
+        Raises NotFound if there is no such bank, StoreError if its file is missing or has another size.
+        """
+        file, _ = self._read(spaces.bank, sha256)
+        found, read = rows(self._banks, [(file, ordinal) for ordinal in ordinals], dimension=file.dimension)
+        if not read.all():
+            raise StoreError(f"bank {sha256}: its file is missing or was changed; pass its place with --banks")
+        return found
 
 
 def _banks(session: Session, *, limit: int, after: str | None, basis: str | None) -> Page[BankFile]:

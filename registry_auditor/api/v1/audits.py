@@ -13,7 +13,7 @@ from registry_auditor.api.v1.etags import IfNoneMatch, tagged
 from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Set, Submitter, answer, once
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
-from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, gather, records, render
+from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["audits"])
@@ -89,7 +89,7 @@ def list_runs(store: Kept, audit_id: Id) -> Json:
 @routes.get("/audits/{audit_id}/coverage", dependencies=READS, response_model=Coverage)
 def get_coverage(store: Kept, audit_id: Id) -> Json:
     """What the runs of an audit together looked at, and what they did not."""
-    return records.coverage(gather(store, audit_id).coverage)
+    return records.coverage(coverage(store.runs(audit_id)))
 
 
 REPORT: dict[int | str, dict[str, Any]] = {

@@ -122,7 +122,7 @@ def list_revisions(store: Kept, page: Paging, model_id: ModelId) -> Json:
 @routes.get("/models/{model_id}/lineage", response_model=Lineage)
 def get_model_lineage(store: Kept, model_id: ModelId) -> Json:
     """What a model was made from, and what was made from it."""
-    return answers.lineage(store.models.lineage(store.models.get(model_id).id))
+    return answers.lineage(store.models.lineage(model_id))
 
 
 AuditOrRevision = Annotated[

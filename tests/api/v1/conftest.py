@@ -95,21 +95,21 @@ def api(open_api: Open) -> Api:
 
 
 @pytest.fixture
-def counted(api: Api) -> Callable[[Callable[[], object]], list[str]]:
-    """A function that calls another one, and tells the SQL statements that the store sends meanwhile."""
+def sent_by() -> Callable[..., list[str]]:
+    """A function that calls another one, and tells the SQL statements that a store sends meanwhile."""
 
-    def count(work: Callable[[], object]) -> list[str]:
+    def note_down(store: Store, work: Callable[[], object]) -> list[str]:
         statements: list[str] = []
 
         def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
             if not statement.startswith("BEGIN"):
                 statements.append(statement)
 
-        sa.event.listen(api.store._engine, "before_cursor_execute", note)
+        sa.event.listen(store._engine, "before_cursor_execute", note)
         try:
             work()
         finally:
-            sa.event.remove(api.store._engine, "before_cursor_execute", note)
+            sa.event.remove(store._engine, "before_cursor_execute", note)
         return statements
 
-    return count
+    return note_down
