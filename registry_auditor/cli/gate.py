@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_auditor.cli import options
+from registry_auditor.cli.audit import perform
 from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import print_json
 
@@ -34,10 +35,10 @@ ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 def gate(
     model: Model,
     policy: Policy = None,
-    audit: Annotated[
-        bool,
-        typer.Option("--audit", help="Audit it first, as the settings say; what was done before is not done again."),
-    ] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Audit it now if this revision never was.")] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Its base, for --audit; the one it names if absent.")
+    ] = None,
     form: options.AsFormat = Format.TEXT,
     db: options.DB = None,
 ) -> int:
@@ -49,15 +50,17 @@ def gate(
     Example: registry-auditor gate ./my-finetune --policy policy.toml
     """
     from registry_auditor.config import load
+    from registry_auditor.domain import AuditState
     from registry_auditor.report.gate import evaluate
     from registry_auditor.report.policy import Policy as Rules
     from registry_auditor.report.policy import load as read
 
     rules = read(policy).policy if policy else Rules()
     settings = load(db=db)
-    document = _audited(model, settings) if audit else None
     with options.open_store(settings) as store:
-        document = document or newest(model, store, settings)
+        document = newest(model, store, settings)
+    if audit and (document is None or document.audit.state is not AuditState.DONE):
+        document = perform(model, base, settings)
     now = datetime.now(UTC)
     decision = never(model) if document is None else evaluate(document, rules, now=now)
     _print(model, document, decision, form)
@@ -114,12 +117,6 @@ def record(model: str, document: Report | None, decision: Decision) -> dict[str,
         "reasons": [{"ground": reason.ground, "text": reason.text} for reason in decision.reasons],
         "set_aside": list(decision.set_aside),
     }
-
-
-def _audited(model: str, settings: Settings) -> Report:
-    from registry_auditor.cli.audit import perform
-
-    return perform(model, None, settings)
 
 
 def _print(model: str, document: Report | None, decision: Decision, form: Format) -> None:

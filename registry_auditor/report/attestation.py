@@ -18,7 +18,7 @@ from typing import Any
 
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # it has no __all__
 
 from registry_auditor.domain import Audit, AuditState, Severity, Verdict
 from registry_auditor.errors import AuditorError, UsageError

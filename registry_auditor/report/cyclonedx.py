@@ -69,17 +69,18 @@ def _model(document: Report) -> Component:
     job = document.audit.job
     pedigree = None
     if job.base is not None:
-        base = _component(job.base, digest_of_base(document.audit))
+        # A model may have been held against itself, and a reference must stay one of its own.
+        base = _component(job.base, digest_of_base(document.audit), prefix="base/")
         pedigree = Pedigree(ancestors=[base], notes=f"The base is named by the {job.base_source}.")
     return _component(job.model, digest_of_model(document.audit), pedigree=pedigree)
 
 
-def _component(ref: ModelRef, digest: str | None, *, pedigree: Pedigree | None = None) -> Component:
+def _component(ref: ModelRef, digest: str | None, *, pedigree: Pedigree | None = None, prefix: str = "") -> Component:
     hexadecimal = sha256(digest)
     group, _, name = ref.name.rpartition("/")
     return Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref=str(ref),
+        bom_ref=prefix + str(ref),
         group=visible(group) or None,
         name=visible(name),
         version=ref.revision,

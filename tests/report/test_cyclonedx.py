@@ -55,6 +55,14 @@ def test_the_model_is_the_component_and_its_base_the_ancestor() -> None:
     assert base["hashes"][0]["content"] == "b" * 64
 
 
+def test_a_model_that_was_held_against_itself_stays_two_components() -> None:
+    job = replace(audit_of().job, base=audit_of().job.model)
+    document = plain(run_of(stored(finding())), job=job)
+    bom = written(document)
+    assert bom == cyclonedx(document)
+    assert bom["vulnerabilities"][0]["affects"] == [{"ref": bom["metadata"]["component"]["bom-ref"]}]
+
+
 def test_a_folder_has_no_package_url_and_a_commit_is_no_hash() -> None:
     job = replace(audit_of().job, model=ModelRef("dir", "/models/x", "sha256:" + "d" * 64))
     model = written(plain(job=job))["metadata"]["component"]
