@@ -6,11 +6,12 @@ import re
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, select
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import AuditState
 from registry_auditor.errors import NotFound, UsageError
+from registry_auditor.store import filters as only
 from registry_auditor.store import read
 from registry_auditor.store.access import Author
 from registry_auditor.store.engine import now
@@ -19,7 +20,7 @@ from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Page
-from registry_auditor.store.standing import active, covering, suppression
+from registry_auditor.store.standing import active, suppression
 from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
 from registry_auditor.store.writes import repeated, require_ahead, written
 
@@ -129,15 +130,27 @@ def _end(session: Session, id_or_prefix: str, *, by: Author) -> Suppression:
 
 
 def _matches(session: Session, id_or_prefix: str) -> int:
-    this = _row(session, id_or_prefix)
-    statement = _shown().join(SuppressionRow, SuppressionRow.id == this.id).where(covering(session))
-    return session.scalars(statement.with_only_columns(func.count())).one()
+    covered = _covered(session, suppression(_row(session, id_or_prefix)))
+    return session.scalars(covered.with_only_columns(func.count())).one()
 
 
 def _idle(session: Session, added_before: datetime) -> tuple[Suppression, ...]:
-    covered = exists(_shown().where(covering(session)).correlate(SuppressionRow))
-    holding = select(SuppressionRow).where(*active(session), SuppressionRow.created_at < added_before, ~covered)
-    return tuple(suppression(row) for row in session.scalars(holding.order_by(SuppressionRow.id)))
+    old = select(SuppressionRow).where(*active(session), SuppressionRow.created_at < added_before)
+    rules = [suppression(row) for row in session.scalars(old.order_by(SuppressionRow.id))]
+    # One statement a rule: with all at once, PostgreSQL would compare every pattern with every finding.
+    return tuple(rule for rule in rules if session.scalar(_covered(session, rule).limit(1)) is None)
+
+
+def _covered(session: Session, rule: Suppression) -> Select[str]:
+    """The findings that `rule` covers, of those that the newest finished audit of each model shows."""
+    patterns = []
+    if rule.code is not None:
+        patterns.append(only.fits(session, FindingRow.code, rule.code))
+    if rule.model is not None:
+        patterns.append(only.modelsfits(session, rule.model))
+    if rule.fingerprint is not None:
+        patterns.append(FindingRow.fingerprint == rule.fingerprint)
+    return _shown().where(*patterns)
 
 
 def _shown() -> Select[str]:

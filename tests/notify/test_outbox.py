@@ -29,6 +29,7 @@ from registry_auditor.domain import (
 from registry_auditor.errors import UsageError
 from registry_auditor.notify import SCHEDULE_S, Terms, due_targets, send_due
 from registry_auditor.store import Notice, Store
+from registry_auditor.store.access import Author
 from tests.notify.receiving import SECRET, Receiver, answering, silent
 
 STEP = StepKey("svd-diff", 1, "params-digest")
@@ -120,6 +121,16 @@ def test_an_audit_is_announced_with_its_worst_findings_and_all_of_them_counted(
     notice = only(store)
     assert (receiver.ids, notice.sent_at is not None, notice.problem) == ([notice.id], True, None)
     assert send_due(store, {"security": receiver.target()}) == 0
+
+
+def test_what_people_have_set_aside_is_counted_apart(store: Store, finished: Finished, receiver: Receiver) -> None:
+    audit = finished(finding(Severity.HIGH, "grave"), finding(Severity.LOW, "mild"))
+    grave = next(each for each in store.runs(audit.id)[0].findings if each.finding.severity is Severity.HIGH)
+    expires_at = datetime.now(UTC) + timedelta(days=1)
+    store.suppressions.add(by=Author("cli:ann"), model=str(grave.model), reason="known", expires_at=expires_at)
+    send_due(store, {"security": receiver.target()})
+    data = receiver.verified()[0]["data"]
+    assert (data["set_aside"], data["worst"], sum(data["counts"].values())) == (2, [], 0)
 
 
 def test_no_address_of_a_database_no_password_and_no_secret_is_told(
