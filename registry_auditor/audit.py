@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from registry_auditor import logs
@@ -44,12 +44,12 @@ class Terms:
 
 def audit(
     record: Audit, store: Store, plan: Sequence[Step], terms: Terms, *, given_up: Collection[StepKey] = ()
-) -> None:
-    """Run every planned analyzer once on one model; safe to call again.
+) -> bool:
+    """Run every planned analyzer once on one model; safe to call again. Whether the audit is still its holder's.
 
     Afterwards the audit shows a run for every step, save those in `given_up`. Each is committed alone, so that what a
-    killed worker had finished is not done again. Raises RegistryError or WeightsError if a model cannot be opened, or
-    if it changes meanwhile.
+    killed worker had finished is not done again; one that was cancelled, or that another worker has taken over, goes
+    no further. Raises RegistryError or WeightsError if a model cannot be opened, or if it changes meanwhile.
     """
     job, installed = record.job, {step.key: step for step in plan}
     open_ = partial(open_model, cache=terms.cache)
@@ -58,6 +58,8 @@ def audit(
         store.set_subject(record.id, subject.key)
         finished = store.finished(subject.key, job.plan)
         for key in (step for step in job.plan if step not in given_up):
+            if not _is_held(record, store):
+                return False
             if key in finished:
                 store.adopt(record.id, subject.key, key)
                 continue
@@ -66,6 +68,7 @@ def audit(
             for read in filter(None, (job.model, job.base)):
                 verify(read, cache=terms.cache)
             store.save(record.id, done)
+    return _is_held(record, store)
 
 
 def introduced(installed: Iterable[Analyzer]) -> list[AnalyzerInfo]:
@@ -85,10 +88,10 @@ def carry_out(record: Audit, store: Store, plan: Sequence[Step], terms: Terms) -
         if worker is None:
             raise StoreError(f"audit {record.id} {_taken(record)}; see: registry-auditor audits show {record.id}")
         try:
-            audit(record, store, plan, terms)
+            held = audit(replace(record, holder=worker), store, plan, terms)
         except (RegistryError, WeightsError) as error:
             return conclude(record, store, terms, failure=str(error))
-        return conclude(record, store, terms)
+        return conclude(record, store, terms) if held else store.audit(record.id)
 
 
 def conclude(record: Audit, store: Store, terms: Terms, *, failure: str | None = None) -> Audit:
@@ -119,6 +122,12 @@ def subject_key(record: Audit) -> SubjectKey:
     """What an audit examines, by the revisions that its job names."""
     job = record.job
     return SubjectKey(job.model.revision or "", job.base.revision if job.base else None)
+
+
+def _is_held(record: Audit, store: Store) -> bool:
+    """Whether the audit is at work in the hands of its holder, and nobody has cancelled it."""
+    now = store.audit(record.id)
+    return now.state is AuditState.RUNNING and now.holder == record.holder
 
 
 def _taken(record: Audit) -> str:

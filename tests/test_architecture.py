@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"worker", "api", "cli", "migrations"}),
-    frozenset({"audit", "watch", "notify", "monitor", "report", "plugin", "testing", "testbed"}),
+    frozenset({"audit", "request", "watch", "notify", "monitor", "report", "plugin", "testing", "testbed"}),
     frozenset({"analysis", "store", "registries", "config"}),
     frozenset({"methods"}),
     frozenset({"weights"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
@@ -15,8 +16,9 @@ from registry_auditor.analysis.discover import discover, plan
 from registry_auditor.audit import Terms, audit, conclude, failed, introduced
 from registry_auditor.config import Settings, load
 from registry_auditor.domain import Audit, Queue, StepKey
-from registry_auditor.errors import RegistryError, RegistryUnavailable, WeightsError
+from registry_auditor.errors import Conflict, RegistryError, RegistryUnavailable, UsageError, WeightsError
 from registry_auditor.registries import Cache
+from registry_auditor.request import settled, steps_of
 from registry_auditor.store import Store
 from registry_auditor.store.lease import lease
 from registry_auditor.worker.limits import time_limits
@@ -65,7 +67,6 @@ def take_up(audit_id: str, store: Store, settings: Settings) -> None:
         if worker is None:
             logger.info("done, or in other hands")
             return
-        given_up = _given_up(record, store, settings.max_claims)
         terms = Terms(
             chosen(settings.device),
             settings.timeout_s,
@@ -73,14 +74,37 @@ def take_up(audit_id: str, store: Store, settings: Settings) -> None:
             announce=partial(notify.due_targets, settings.notifications),
         )
         try:
-            if given_up < set(record.job.plan):
-                audit(record, store, steps(), terms, given_up=given_up)
-            record = conclude(record, store, terms)
+            record = _carry_out(replace(record, holder=worker), store, settings, terms)
         except RegistryUnavailable as error:
             record = _postpone(record, store, worker, terms, error)
-        except (RegistryError, WeightsError) as error:
+        except Conflict as error:
+            store.postpone(audit_id, worker, delay_s=SHORTEST_DELAY_S, reason=str(error))
+            record = store.audit(audit_id)
+        except (RegistryError, WeightsError, UsageError) as error:
             record = conclude(record, store, terms, failure=str(error))
-        logger.info("%s: %s", record.verdict or "postponed", record.reason)
+        logger.info("%s: %s", record.verdict or "goes on elsewhere or later", record.reason)
+
+
+def _carry_out(record: Audit, store: Store, settings: Settings, terms: Terms) -> Audit:
+    """The audit, done; or given back, if it turns out that workers of the other queue must do it."""
+    installed = steps() if record.job.wish is None else steps_of(record.job, settings)
+    if not record.job.plan:
+        if record.claims >= settings.max_claims:
+            raise RegistryError(
+                f"given up: {record.claims} workers died looking for {record.job.model}; see their logs"
+            )
+        job = settled(record.job, installed, settings)
+        worker = record.holder or ""
+        found = store.requests.settle(record.id, worker, job)
+        store.record_sighting(job.model, base=job.base, source=job.base_source)
+        if job.queue is not record.job.queue:
+            store.release(record.id, worker)
+            return store.audit(record.id)
+        record = replace(found, claims=record.claims)
+    given_up = _given_up(record, store, settings.max_claims)
+    if given_up < set(record.job.plan) and not audit(record, store, installed, terms, given_up=given_up):
+        return store.audit(record.id)
+    return conclude(record, store, terms)
 
 
 def dispatch(queue: Queue, store: Store, settings: Settings, *, depth: int, send: Callable[..., Any]) -> None:

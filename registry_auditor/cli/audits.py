@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_auditor.cli import options
 from registry_auditor.cli.options import Format, ReportFormat
-from registry_auditor.cli.output import print_page, print_report
-from registry_auditor.domain import AuditState, Verdict
+from registry_auditor.cli.output import print_json, print_page, print_report
+from registry_auditor.cli.times import ago
+from registry_auditor.domain import AuditState, ModelRef, Verdict
 from registry_auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +29,10 @@ def list_(
     model: options.Model = None,
     state: Annotated[AuditState | None, typer.Option("--state", help="Only in this state.")] = None,
     verdict: Annotated[Verdict | None, typer.Option("--verdict", help="Only with this verdict.")] = None,
+    base: Annotated[str | None, typer.Option("--base", metavar="GLOB", help="Only against these.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--since", metavar="TIME", parser=ago, help="Queued since 7d or 2027-01-31.")
+    ] = None,
     limit: options.Limit = 50,
     after: options.After = None,
     form: options.AsFormat = Format.TEXT,
@@ -37,7 +45,9 @@ def list_(
     from registry_auditor.report import records, words
 
     with options.stored(db) as store:
-        page = store.audits(model_glob=model, state=state, verdict=verdict, limit=limit, after=after)
+        page = store.audits(
+            model_glob=model, base_glob=base, state=state, verdict=verdict, since=since, limit=limit, after=after
+        )
     print_page(
         page,
         form,
@@ -87,3 +97,67 @@ def _before(document: Report, before: Report) -> Report:
     if before.audit.id >= document.audit.id:
         raise UsageError("--baseline is not earlier than the audit; name them the other way round")
     return before
+
+
+@app.command()
+def submit(
+    model: Annotated[str, typer.Argument(help="hf:org/name[@rev], mlflow:name[@version], or a folder.")],
+    base: Annotated[str | None, typer.Option("--base", help="Its base; by default the one that it names.")] = None,
+    analyzer: options.Analyzers = None,
+    fail_on: options.FailOn = None,
+    form: options.AsFormat = Format.TEXT,
+    db: options.DB = None,
+) -> None:
+    """Queue an audit; a worker finds out what the names mean, and carries it out.
+
+    Of one that is not finished there is no second: asked for again, it is the same.
+
+    Example: registry-auditor audits submit hf:org/name --base hf:org/base --analyzer svd-diff
+    """
+    from registry_auditor.cli.person import author
+    from registry_auditor.config import load
+    from registry_auditor.domain import BaseSource, Job
+    from registry_auditor.report import records
+
+    settings = load(db=db, fail_on=fail_on)
+    job = Job(
+        model=_named(model),
+        base=None if base is None else _named(base),
+        base_source=None if base is None else BaseSource.OPERATOR,
+        fail_on=settings.fail_on,
+        wish={name: {} for name in analyzer} if analyzer else None,
+    )
+    with options.open_store(settings) as store:
+        asked = store.requests.submit(job, by=author())
+    if form is Format.JSON:
+        print_json(records.audit(asked))
+        return
+    typer.echo(f"{asked.id} is {asked.state}; see: registry-auditor audits show {asked.id}")
+
+
+@app.command()
+def cancel(audit: options.AuditId, form: options.AsFormat = Format.TEXT, db: options.DB = None) -> None:
+    """Take back an audit that is not done; what its analyzers have found stays.
+
+    Example: registry-auditor audits cancel 0199a1b2
+    """
+    from registry_auditor.cli.person import author
+    from registry_auditor.report import records
+
+    with options.stored(db) as store:
+        done = store.requests.cancel(audit, by=author())
+    if form is Format.JSON:
+        print_json(records.audit(done))
+        return
+    typer.echo(f"{done.id}: {done.reason}")
+
+
+def _named(target: str) -> ModelRef:
+    """What a person calls a model, not looked up yet. Raises UsageError if it is neither a reference nor a folder."""
+    if Path(target).is_dir():
+        return ModelRef("dir", str(Path(target).resolve()))
+    try:
+        ref = ModelRef.parse(target)
+    except ValueError as error:
+        raise UsageError(f"{target}: no such folder, and {error}") from None
+    return replace(ref, name=str(Path(ref.name).resolve())) if ref.registry == "dir" else ref

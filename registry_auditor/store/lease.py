@@ -51,7 +51,9 @@ def _renew(audit_id: str, worker: str, store: Store, lease_s: float, stop: threa
         try:
             if not store.renew(audit_id, worker, lease_s=lease_s):
                 # Two at once do no harm: of each step one result is kept.
-                logger.warning("the lease of %s had run out, and somebody else took it up", audit_id)
+                logger.warning(
+                    "audit %s was cancelled, or its lease had run out and somebody else took it up", audit_id
+                )
                 return
         except StoreError as error:  # the next attempt may succeed; what is lost at worst is the lease
             logger.warning("the lease of %s could not be renewed: %s", audit_id, error)
