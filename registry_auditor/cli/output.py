@@ -74,8 +74,10 @@ def print_report(
     from registry_auditor import report
 
     if form is ReportFormat.TEXT:
+        from registry_auditor.report.text import print_report as print_text
+
         with console(output) as out:
-            report.print_report(document, out)
+            print_text(document, out)
         return
     text = report.render(document, report.ReportFormat(form.value), analyzers, before=before)
     with console(output) as out:

@@ -1,9 +1,8 @@
-"""Finished audits in every format, and what may be concluded from them."""
+"""Finished audits in every format; what prints to a terminal is `text`, which web servers need not load."""
 
 from registry_auditor.report.document import Report, coverage, exit_code, gather
 from registry_auditor.report.formats import MEDIA_TYPES, SUFFIXES, ReportFormat, render
 from registry_auditor.report.markdown import markdown
-from registry_auditor.report.text import print_report
 
 __all__ = [
     "MEDIA_TYPES",
@@ -14,6 +13,5 @@ __all__ = [
     "exit_code",
     "gather",
     "markdown",
-    "print_report",
     "render",
 ]

@@ -25,10 +25,10 @@ from registry_auditor.report import (
     ReportFormat,
     exit_code,
     markdown,
-    print_report,
     records,
     render,
 )  # fmt: skip
+from registry_auditor.report.text import print_report
 from registry_auditor.store.opinions import Justification, TriageState
 from tests.planted import add_rank_one, weight
 from tests.report.samples import ANALYZERS, finding, nasty, plain, run_of, said, stored, suppressed
