@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from registry_auditor.domain import Severity, StepKey, Taxonomy
@@ -148,6 +149,7 @@ def _name(edition: tuple[str, str]) -> str:
     return edition[0] if scheme is None else scheme.title
 
 
+@lru_cache(maxsize=64)
 def _guid(edition: tuple[str, str]) -> str:
     """Made from scheme and version, so that every log names an edition alike."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("registry-auditor", *edition))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from registry_auditor.domain import Taxonomy
 
@@ -101,9 +102,13 @@ def title_of(reference: Taxonomy) -> str | None:
 
 def references(code: str, given: Iterable[Taxonomy] = ()) -> tuple[Taxonomy, ...]:
     """What a finding with `code` refers to: what its analyzer has `given`, then what the table says."""
+    return tuple(dict.fromkeys((*given, *_mapped(code))))
+
+
+@lru_cache(maxsize=1024)
+def _mapped(code: str) -> tuple[Taxonomy, ...]:
     known = {entry: Taxonomy(each.name, each.version, entry) for each in SCHEMES for entry in each.entries}
-    mapped = [known[entry] for glob, entries in MAPPING.items() if fnmatchcase(code, glob) for entry in entries]
-    return tuple(dict.fromkeys((*given, *mapped)))
+    return tuple(known[entry] for glob, entries in MAPPING.items() if fnmatchcase(code, glob) for entry in entries)
 
 
 def cwes(found: Iterable[Taxonomy]) -> list[int]:

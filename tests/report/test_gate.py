@@ -12,10 +12,11 @@ from registry_auditor.domain import AuditState, Coverage, Gap, RunStatus, Severi
 from registry_auditor.errors import UsageError
 from registry_auditor.report import Report
 from registry_auditor.report.gate import Decision, Ground, evaluate
-from registry_auditor.report.policy import CoveragePolicy, Policy, load, parse
+from registry_auditor.report.policy import BasePolicy, CoveragePolicy, Policy, load, parse
 from registry_auditor.store.opinions import TriageState
 from tests.report.samples import NOW, audit_of, finding, plain, run_of, said, stored, suppressed
 
+ROOT = Path(__file__).parents[2]
 HIGH = stored(finding())
 MEDIUM = stored(finding("norm-jump/small", Severity.MEDIUM))
 
@@ -193,3 +194,14 @@ def test_a_file_that_is_no_policy_says_so(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=told):
             load(path)
+
+
+def test_the_manual_page_explains_every_key_and_its_example_is_a_policy() -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    example = "\n".join(line[4:] for line in page.split("## The gate")[0].splitlines() if line.startswith("    "))
+    policy = parse(example)
+    assert policy.coverage.max_gaps == 3
+    keys = [*Policy.model_fields, *(f"coverage.{key}" for key in CoveragePolicy.model_fields)]
+    keys += [f"base.{key}" for key in BasePolicy.model_fields]
+    for key in keys:
+        assert key in ("coverage", "base") or f"`{key}`" in page, f"docs/gate.md does not explain {key}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +96,13 @@ def test_cwe_numbers_are_those_of_cwe_references() -> None:
     assert cwes(
         [Taxonomy("cwe", "4.18", "CWE-502"), Taxonomy("cwe", "4.18", "CWE-x"), Taxonomy("house", "1", "Y-7")]
     ) == [502]
+
+
+def test_the_manual_page_lists_what_every_finding_refers_to() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for code in CODES:
+        told = [row for row in rows if f"`{code}`" in row]
+        assert bool(told) is (code not in ONLY_DESCRIBES), code
+        for reference in references(code):
+            assert reference.id in told[0], f"docs/reports.md: {code} refers to {reference.id}"
