@@ -59,9 +59,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(unused, None)
     for path, operations in made["paths"].items():
-        if path.startswith("/api/"):
-            for method, operation in operations.items():
+        for method, operation in operations.items():
+            if path.startswith("/api/"):
                 operation["responses"] |= _problems(path, method, operation)
+    made["paths"]["/health"]["get"]["responses"]["503"] = _problem("The database cannot be used.")
     return made
 
 
@@ -73,8 +74,11 @@ def _problems(path: str, method: str, operation: dict[str, Any]) -> dict[str, An
         statuses |= WITH_BODY
     if method in ("post", "delete"):
         statuses |= WRITING | WITH_BODY
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {str(int(status)): {"description": said, "content": content} for status, said in statuses.items()}
+    return {str(int(status)): _problem(said) for status, said in statuses.items()}
+
+
+def _problem(said: str) -> dict[str, Any]:
+    return {"description": said, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def _problem_schemas() -> dict[str, Any]:
