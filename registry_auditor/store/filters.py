@@ -165,14 +165,14 @@ def of_shown(
     return conditions
 
 
-def modelsfits(session: Session, glob: str) -> ColumnElement[bool]:
+def models_like(session: Session, glob: str) -> ColumnElement[bool]:
     """On `models`: those that fit, with or without `@revision`."""
     name = ModelRow.within + ":" + ModelRow.name
     return or_(fits(session, name, glob), fits(session, name + "@" + ModelRow.revision, glob))
 
 
 def _models(session: Session, glob: str) -> Select[int]:
-    return select(ModelRow.id).where(modelsfits(session, glob))
+    return select(ModelRow.id).where(models_like(session, glob))
 
 
 def _revisions(model: ModelRef) -> Select[int]:
