@@ -15,6 +15,7 @@ Words = np.ndarray
 
 BITS = 1024
 WORDS = BITS // 64
+QUARTER = WORDS // 4
 AT_ONCE = 512
 """Vectors that are multiplied together: 2 MB of products."""
 COLUMNS = 2**13
@@ -54,25 +55,48 @@ def leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"]) -> Int16[
 
     The sketches stand in columns, so that one instruction works on many of them. Takes about 30 ns for each.
     """
+    differing = _differing(columns, query)
+    differing -= BITS // 2
+    return np.abs(differing, out=differing)
+
+
+def clear_leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"], *, least: int) -> Int16[Words, " n"]:
+    """The same where the first quarter of the signs leans `least` or more, of 128; 0 elsewhere, or the same.
+
+    With the `least_lean` of a quarter for `least`, what counts is there, in a third of the time.
+    """
+    differing = _differing(columns[:QUARTER], query[:QUARTER])
+    clear = np.flatnonzero(np.abs(differing - 32 * QUARTER) >= least)
+    if len(clear) > columns.shape[1] // 8:  # then it is quicker to go on with all of them
+        rest = _differing(columns[QUARTER:], query[QUARTER:])
+        return np.abs(differing + rest - BITS // 2)
+    mixed = columns[QUARTER:].take(clear, axis=1) ^ query[QUARTER:, None]
+    rest = np.bitwise_count(mixed).sum(axis=0, dtype=np.int16)
+    result = np.zeros_like(differing)
+    result[clear] = np.abs(differing[clear] + rest - BITS // 2)
+    return result
+
+
+def _differing(columns: UInt64[Words, "words n"], query: UInt64[Words, " words"]) -> Int16[Words, " n"]:
     n = columns.shape[1]
     differing = np.zeros(n, np.int16)
     mixed, counts = np.empty(min(COLUMNS, n), np.uint64), np.empty(min(COLUMNS, n), np.uint8)
     for first in range(0, n, COLUMNS):
         part = differing[first : first + COLUMNS]
-        for word in range(WORDS):
-            both = np.bitwise_xor(columns[word, first : first + COLUMNS], query[word], out=mixed[: len(part)])
+        for column, word in zip(columns, query, strict=True):
+            both = np.bitwise_xor(column[first : first + COLUMNS], word, out=mixed[: len(part)])
             np.add(part, np.bitwise_count(both, out=counts[: len(part)]), out=part)
-    differing -= BITS // 2
-    return np.abs(differing, out=differing)
+    return differing
 
 
-def overlooked(cosine: float, lean: int) -> float:
-    """The chance that a vector with this |cos| to the query leans less than `lean`."""
+def overlooked(cosine: float, lean: int, *, bits: int = BITS) -> float:
+    """The chance that a vector with this |cos| to the query leans less than `lean` in so many signs."""
     chance = math.acos(min(abs(cosine), 1.0)) / math.pi
-    return float(bdtrc(BITS // 2 - lean, BITS, chance))
+    return float(bdtrc(bits // 2 - lean, bits, chance))
 
 
-def least_lean(cosine: float, chance: float) -> int:
+@lru_cache(maxsize=256)
+def least_lean(cosine: float, chance: float, *, bits: int = BITS) -> int:
     """The largest lean below which a vector with at least this |cos| stays with no more than this chance."""
-    chances = [overlooked(cosine, lean) for lean in range(BITS // 2 + 1)]
+    chances = [overlooked(cosine, lean, bits=bits) for lean in range(bits // 2 + 1)]
     return int(np.searchsorted(chances, chance, side="right")) - 1

@@ -56,7 +56,7 @@ class Space:
         """How many directions there are."""
         return int(self.starts[-1])
 
-    @property
+    @cached_property
     def vector_bytes(self) -> int:
         """What an exact search reads."""
         return sum(file.directions * file.row_bytes for file in self.files)
@@ -199,4 +199,9 @@ def _append(segments: list[Words], rows: list[Words]) -> None:
     columns = [each.T for each in rows]
     if segments and segments[-1].shape[1] < SEGMENT:
         columns.insert(0, segments.pop())
-    segments.append(np.ascontiguousarray(np.concatenate(columns, axis=1)))
+    joined = np.empty((len(columns[0]), sum(each.shape[1] for each in columns)), np.uint64)
+    first = 0
+    for each in columns:  # one by one: a small array is turned in the processor's cache
+        joined[:, first : first + each.shape[1]] = each
+        first += each.shape[1]
+    segments.append(joined)

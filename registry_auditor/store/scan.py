@@ -17,12 +17,12 @@ from registry_auditor.store.vectors import Vectors, blocks, rows
 Scores = npt.NDArray[Any]
 """For each position a number that is larger where the |cos| is, or seems; −1 where not to look."""
 
-ROUNDS = (256, 1024, 4096)
-"""How many directions are looked at closely: first, if that may not do, and at most."""
+ROUNDS = (64, 256, 1024, 4096)
+"""How many directions are looked at closely: first, whenever that may not do, and at most."""
 PROMISED = 0.5
 """From which |cos| on a search by sketches overlooks nothing."""
 OVERLOOKED = 1e-3
-"""Chance that it does all the same, for one direction."""
+"""Chance that it does all the same, for one direction: half of it by a quarter of the signs, half by all of them."""
 ROUNDING = 1e-4
 """By which a product in single precision may differ from one after normalisation."""
 
@@ -58,10 +58,12 @@ def exact_scores(folder: BankFolder, space: Space, queries: Vectors) -> tuple[Sc
 def sketched_scores(space: Space, query: Vectors) -> Scores:
     """How clearly the sketch of every direction says that it is not at a right angle to `query`."""
     # Its tables take a quarter of a second to import, and most commands never search.
-    from registry_auditor.numerics.sketch import leans, sketch
+    from registry_auditor.numerics.sketch import BITS, clear_leans, least_lean, sketch
 
     wanted = sketch(query[None])[0]
-    return np.concatenate([np.empty(0, np.int16), *(leans(segment, wanted) for segment in space.segments)])
+    least = least_lean(PROMISED, OVERLOOKED / 2, bits=BITS // 4)
+    leans = [clear_leans(segment, wanted, least=least) for segment in space.segments]
+    return np.concatenate([np.empty(0, np.int16), *leans])
 
 
 class Candidates:
@@ -116,7 +118,7 @@ class Candidates:
 
         last_but_enough = float(np.sort(self._magnitudes)[-count])
         next_lean = int(self._scores[len(self._cosines) - 1]) + 1
-        return overlooked(max(last_but_enough, self._floor, PROMISED), next_lean) <= OVERLOOKED
+        return overlooked(max(last_but_enough, self._floor, PROMISED), next_lean) <= OVERLOOKED / 2
 
 
 def _least(floor: float, *, exact: bool) -> float:
@@ -127,13 +129,28 @@ def _least(floor: float, *, exact: bool) -> float:
         return 0
     from registry_auditor.numerics.sketch import least_lean
 
-    return least_lean(floor, OVERLOOKED)
+    return least_lean(floor, OVERLOOKED / 2)
 
 
 def _largest(scores: Scores, count: int, *, least: float) -> npt.NDArray[np.intp]:
     """Positions of the largest `count` scores, largest first, those below zero or `least` left out."""
-    order = np.flatnonzero(scores >= max(least, 0))
+    least = max(least, 0)
+    if scores.dtype == np.int16:
+        least = max(least, _cut(scores, count))
+    order = np.flatnonzero(scores >= least)
     if count < len(order):
         order = order[np.argpartition(scores[order], len(order) - count)[-count:]]
     largest: npt.NDArray[np.intp] = order[np.argsort(-scores[order], kind="stable")]
     return largest
+
+
+def _cut(scores: Scores, count: int) -> int:
+    """The largest number that at least `count` scores reach, or 0: to count them nine times is quicker than to sort."""
+    low, high = 0, 2**9
+    while low < high:
+        middle = (low + high + 1) // 2
+        if np.count_nonzero(scores >= middle) >= count:
+            low = middle
+        else:
+            high = middle - 1
+    return low

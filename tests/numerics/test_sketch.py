@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import kstest
 
 from registry_auditor.numerics.nulls import cosine_maximum_bound
-from registry_auditor.numerics.sketch import BITS, leans, least_lean, overlooked, sketch
+from registry_auditor.numerics.sketch import BITS, clear_leans, leans, least_lean, overlooked, sketch
 
 Vectors = npt.NDArray[np.float32]
 
@@ -71,6 +71,21 @@ def test_the_fast_scan_agrees_with_counting_one_by_one() -> None:
     columns = np.ascontiguousarray(sketch(vectors).T)
     assert np.array_equal(leans(columns, query), slow)
     assert len(leans(columns[:, :0], query)) == 0
+
+
+@pytest.mark.parametrize("cosine", [0.0, 0.6])  # none of them, or nearly all of them, lean clearly
+def test_the_shorter_scan_leaves_out_only_what_does_not_lean_clearly(cosine: float) -> None:
+    line, others = pairs(cosine, count=5000, d=300)
+    vectors = others if cosine == 0 else unit(0.6 * line[0] + 0.8 * others.astype(np.float64))
+    query = sketch(line[:1])[0]
+    columns = np.ascontiguousarray(sketch(vectors).T)
+    every = leans(columns, query)
+    least = least_lean(0.5, 1e-3, bits=BITS // 4)
+    some = clear_leans(columns, query, least=least)
+    assert set(np.unique(some[some != every])) <= {0}
+    near = np.abs(vectors @ line[0]) > 0.55
+    assert np.array_equal(some[near], every[near])
+    assert np.count_nonzero(some) < 200 if cosine == 0 else near.sum() > 1000
 
 
 def test_overlooked_is_how_often_a_sketch_leans_too_little() -> None:
