@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
+from securesystemslib.exceptions import FormatError, UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # it has no __all__
 
 from registry_auditor.domain import Audit, AuditState, Severity, Verdict
@@ -25,6 +25,7 @@ from registry_auditor.errors import AuditorError, UsageError
 from registry_auditor.report.document import Report
 from registry_auditor.report.identity import digest_of_base, digest_of_model, digest_set
 from registry_auditor.report.policy import PolicyFile
+from registry_auditor.report.visible import visible
 
 Json = dict[str, Any]
 
@@ -89,14 +90,12 @@ def opened(content: bytes, key: SSlibKey) -> Json:
     envelope = _envelope(content)
     try:
         envelope.verify([key], 1)
-    except VerificationError:
-        known = ", ".join(id_[:12] for id_ in envelope.signatures) or "nobody"
-        text = (
-            f"the signature is not that of key {key.keyid[:12]} (signed by {known}), or the content was changed since"
-        )
+    except UnverifiedSignatureError:
+        named = visible(", ".join(str(id_)[:12] for id_ in envelope.signatures), 100) or "nobody"
+        text = f"the signature is not that of key {key.keyid[:12]} (it names {named}), or the content was changed since"
         raise NotAttested(text) from None
     if envelope.payload_type != PAYLOAD:
-        raise NotAttested(f"it was signed as {envelope.payload_type!r}, not as an in-toto statement")
+        raise NotAttested(f"it was signed as {visible(envelope.payload_type, 100)}, not as an in-toto statement")
     try:
         found = json.loads(envelope.payload)
     except ValueError:
@@ -111,7 +110,7 @@ def _envelope(content: bytes) -> Envelope:
         raise NotAttested("it is too large for an attestation")
     try:
         return Envelope.from_dict(json.loads(content))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError):
         raise NotAttested("it is no DSSE envelope, which is what `attest` writes") from None
 
 

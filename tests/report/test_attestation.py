@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from securesystemslib.dsse import Envelope
 
 from registry_auditor.domain import AuditState, Coverage, Gap, ModelRef, RunStatus, Severity, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
@@ -223,11 +224,15 @@ def test_a_statement_that_was_changed_is_refused(keys: tuple[Path, Path], change
         checked(forged(content, change), keys[1])
 
 
-def test_another_payload_type_is_refused(keys: tuple[Path, Path]) -> None:
-    envelope = json.loads(attested(plain(run_of()), keys[0]))
-    envelope["payloadType"] = "text/plain"
-    with pytest.raises(NotAttested):
-        checked(json.dumps(envelope).encode(), keys[1])
+def test_another_payload_type_is_refused_even_if_it_was_signed(keys: tuple[Path, Path]) -> None:
+    changed = json.loads(attested(plain(run_of()), keys[0]))
+    changed["payloadType"] = "text/plain"
+    with pytest.raises(NotAttested, match="changed since"):
+        checked(json.dumps(changed).encode(), keys[1])
+    signed = Envelope(b"{}", "text/plain", {})
+    signed.sign(signer(keys[0]))
+    with pytest.raises(NotAttested, match="signed as text/plain"):
+        checked(json.dumps(signed.to_dict()).encode(), keys[1])
 
 
 @pytest.mark.parametrize(
