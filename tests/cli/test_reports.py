@@ -64,9 +64,12 @@ def test_a_real_audit_fits_both_schemas_and_its_rules_are_explained(
 
 @pytest.mark.parametrize("form", ["markdown", "html", "sarif", "cyclonedx"])
 def test_what_is_printed_is_what_is_shown_later(cli: Cli, tuned: Path, base: Path, form: str) -> None:
-    printed = cli("audit", tuned, "--base", base, "--format", form).out
+    printed = cli("audit", tuned, "--base", base, "--format", form)
+    assert printed.code == 0, printed.err
     (audit,) = cli("audits", "list", "--format", "json").json["items"]
-    assert cli("audits", "show", audit["id"], "--format", form).out == printed
+    shown = cli("audits", "show", audit["id"], "--format", form)
+    assert (shown.code, shown.out) == (0, printed.out)
+    assert "svd-diff/rank-one-update" in shown.out
 
 
 def test_alerts_stay_the_same_in_another_scan_of_another_revision(
