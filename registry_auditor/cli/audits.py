@@ -100,6 +100,29 @@ def _before(document: Report, before: Report) -> Report:
 
 
 @app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="Id of the earlier audit, or its first characters.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="Id of the later one.")],
+    form: options.AsFormat = Format.TEXT,
+    db: options.DB = None,
+) -> None:
+    """What changed between two audits: findings that came, went or stayed, and directions that turned.
+
+    Example: registry-auditor audits diff 0199a1b2 0199c3d4
+    """
+    from registry_auditor.cli.difference import print_comparison
+    from registry_auditor.report import answers
+    from registry_auditor.report.compare import compare
+
+    with options.stored(db) as store:
+        found = compare(store, before, after)
+    if form is Format.JSON:
+        print_json(answers.comparison(found))
+        return
+    print_comparison(found)
+
+
+@app.command()
 def submit(
     model: Annotated[str, typer.Argument(help="hf:org/name[@rev], mlflow:name[@version], or a folder.")],
     base: Annotated[str | None, typer.Option("--base", help="Its base; by default the one that it names.")] = None,
