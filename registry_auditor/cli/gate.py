@@ -121,12 +121,13 @@ def record(model: str, document: Report | None, decision: Decision) -> dict[str,
 
 def _print(model: str, document: Report | None, decision: Decision, form: Format) -> None:
     from registry_auditor.report import words
+    from registry_auditor.report.visible import visible
 
     if form is Format.JSON:
         print_json(record(model, document, decision))
         return
     name = model if document is None else words.model(document.audit.job.model)
-    typer.echo(f"{'ACCEPTED' if decision.accepted else 'REFUSED'}  {name}")
+    typer.echo(f"{'ACCEPTED' if decision.accepted else 'REFUSED'}  {visible(name)}")
     for reason in decision.reasons:
         typer.echo(f"  {reason.ground}: {reason.text}")
     for text in decision.set_aside:
