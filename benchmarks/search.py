@@ -168,7 +168,8 @@ def measure(search: Search, asked: Asked, *, before: Callable[[], None] = lambda
         found += len(true & {(hit.direction.bank, hit.direction.ordinal) for hit in hits})
         there += len(true)
     p50, p95, longest = np.quantile(taken, [0.5, 0.95, 1])
-    return f"{p50:.0f} | {p95:.0f} | {longest:.0f} | {np.median(busy):.0f} | {found} of {there} ({found / max(there, 1):.4f})"
+    recall = f"{found} of {there} ({found / max(there, 1):.4f})"
+    return f"{p50:.0f} | {p95:.0f} | {longest:.0f} | {np.median(busy):.0f} | {recall}"
 
 
 def report(url: str, banks: Path, world: World) -> None:

@@ -1,21 +1,27 @@
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+import sqlalchemy as sa
 
 from registry_auditor.domain import Direction, Job, ModelRef, Run, Side, Site, StepKey, SubjectKey
 from registry_auditor.errors import NotFound, StoreError, UsageError
-from registry_auditor.store import Store
+from registry_auditor.store import Store, index
 from registry_auditor.store.banks import BankFolder
+from registry_auditor.store.tables import BankRow
 
 Vectors = npt.NDArray[np.float32]
 Saved = Callable[..., str]
 
 DIMENSION = 48
+ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For what is no matter of the database, and takes many audits to show."""
 
 
 def unit(vectors: npt.NDArray[Any]) -> Vectors:
@@ -28,7 +34,7 @@ def scattered(count: int, *, seed: int = 0, dimension: int = DIMENSION) -> Vecto
 
 def at(cosine: float, query: Vectors, *, seed: int = 99) -> Vectors:
     """A unit vector at this cosine to `query`."""
-    across = np.random.default_rng(seed).standard_normal(query.shape)
+    across = np.random.default_rng([seed, 1]).standard_normal(query.shape)
     across -= (across @ query) * query
     return unit(cosine * query + np.sqrt(1 - cosine**2) * unit(across))
 
@@ -124,13 +130,14 @@ def test_a_direction_is_no_neighbour_of_itself_nor_of_its_repetition_in_its_own_
     assert [model.name for model in hit.direction.models] == ["org/two"]
 
 
+@ON_SQLITE
 def test_many_repetitions_do_not_crowd_out_what_is_behind_them(store: Store, learnt: Saved) -> None:
     query = scattered(1)[0]
-    for n in range(60):
+    for n in range(25):
         learnt(f"org/copy-{n}", np.stack([at(0.9, query), *scattered(1, seed=100 + n)]))
     learnt("org/behind", np.stack([*scattered(1, seed=77), at(0.7, query, seed=5)]))
     found = store.search.nearest_to(query, basis="base-digest", limit=2)
-    assert [len(hit.direction.models) for hit in found.hits] == [60, 1]
+    assert [len(hit.direction.models) for hit in found.hits] == [25, 1]
     assert found.hits[1].cosine == pytest.approx(0.7, abs=1e-6)
 
 
@@ -204,6 +211,7 @@ def test_a_base_is_named_so_that_only_one_is_meant(store: Store, learnt: Saved) 
         store.search.nearest_to(scattered(1)[0], basis="hf:org/unknown")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("vector", "told"),
     [
@@ -222,6 +230,7 @@ def test_what_is_no_direction_is_refused(store: Store, learnt: Saved, vector: An
         store.search.nearest_to(vector, basis="base-digest")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
 def test_the_length_of_a_vector_does_not_matter(store: Store, learnt: Saved, scale: float) -> None:
     learnt("org/one", scattered(1))
@@ -229,6 +238,7 @@ def test_the_length_of_a_vector_does_not_matter(store: Store, learnt: Saved, sca
     assert hit.cosine == pytest.approx(1, abs=1e-6)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("how", [{"limit": 0}, {"min_cosine": -0.1}, {"min_cosine": 1.1}, {"min_cosine": float("nan")}])
 def test_limits_that_mean_nothing_are_refused(store: Store, learnt: Saved, how: dict[str, Any]) -> None:
     bank = learnt("org/one", scattered(1))
@@ -245,6 +255,7 @@ def test_an_unknown_direction_is_not_found(store: Store, learnt: Saved) -> None:
             store.search.nearest(*unknown)
 
 
+@ON_SQLITE
 def test_chance_is_told_for_one_direction_and_for_all_that_were_searched(store: Store, learnt: Saved) -> None:
     learnt("org/one", scattered(2000, seed=1))
     found = store.search.nearest_to(scattered(1)[0], basis="base-digest", limit=100)
@@ -285,6 +296,7 @@ def test_a_bank_that_comes_back_is_searched_again(store: Store, learnt: Saved, b
     assert store.search.nearest(bank, 0, exact=exact).searched == 2
 
 
+@ON_SQLITE
 def test_a_bank_of_nonsense_has_no_neighbours(store: Store, learnt: Saved, exact: bool) -> None:
     query = scattered(1)[0]
     for value in (np.nan, np.inf, 0.0, 3e38):
@@ -306,3 +318,212 @@ def test_what_is_saved_later_is_found_without_reading_the_rest_again(
     learnt("org/two", np.stack([at(0.95, query)]))
     assert len(search().hits) == 1
     assert len(counted(store, search)) == cold + 2  # the direction that was found, and whose it is
+
+
+def test_sketches_are_kept_when_a_run_is_saved_and_made_where_they_are_not(
+    url: str, store: Store, learnt: Saved, banks: str
+) -> None:
+    query = scattered(1)[0]
+    saved = [learnt(f"org/{n}", np.stack([at(0.9 - 0.1 * n, query), *scattered(4, seed=n + 1)])) for n in range(3)]
+
+    def kept() -> dict[str, bytes | None]:
+        with store._engine.connect() as connection:
+            return {row.sha256: row.sketches for row in connection.execute(sa.select(BankRow.sha256, BankRow.sketches))}
+
+    def cosines(again: Store) -> list[float]:
+        found = again.search.nearest_to(query, basis="base-digest", limit=3, exact=False)
+        return [hit.cosine for hit in found.hits]
+
+    first = kept()
+    assert {sha256: len(sketches or b"") for sha256, sketches in first.items()} == dict.fromkeys(saved, 5 * 128)
+    # As a database of an earlier release has it, and one in which somebody has cut them off.
+    with store._engine.begin() as connection:
+        connection.execute(sa.update(BankRow).where(BankRow.sha256 == saved[0]).values(sketches=None))
+        connection.execute(sa.update(BankRow).where(BankRow.sha256 == saved[1]).values(sketches=b"cut"))
+    assert cosines(reopened(store, banks)) == pytest.approx([0.9, 0.8, 0.7], abs=1e-6)
+    assert kept() == first
+
+
+def test_a_bank_that_was_changed_gets_no_sketches(store: Store, learnt: Saved, banks: str) -> None:
+    learnt("org/one", scattered(3))
+    (file,) = Path(banks).rglob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with store._engine.begin() as connection:
+        connection.execute(sa.update(BankRow).values(sketches=None))
+    found = store.search.nearest_to(scattered(1)[0], basis="base-digest", exact=False)
+    assert (found.hits, found.searched, found.missing) == ((), 0, 3)
+
+
+def test_a_database_that_only_reads_is_searched_all_the_same(
+    sqlite_url: str, banks: str, tmp_path: Path, job: Callable[..., Job], run: Callable[..., Run]
+) -> None:
+    made = run(directions=tuple(Direction(Site("x"), 0, 1.0, 0.0, vector) for vector in scattered(3)))
+    with Store.open(sqlite_url, banks=banks) as store:
+        store.save(store.submit(job()).id, made)
+        with store._engine.begin() as connection:
+            connection.execute(sa.update(BankRow).values(sketches=None))
+    with Store.open(f"sqlite:///file:{tmp_path}/audits.db?mode=ro&uri=true", banks=banks) as store:
+        (hit, *_) = store.search.nearest_to(scattered(3)[1], basis="base-digest", exact=False).hits
+        assert hit.direction.ordinal == 1
+
+
+def test_threads_share_one_index_while_banks_are_added(store: Store, learnt: Saved, exact: bool) -> None:
+    query = scattered(1)[0]
+    learnt("org/first", scattered(20, seed=1))
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        at_least = 0
+        while not done.is_set():
+            found = store.search.nearest_to(query, basis="base-digest", min_cosine=0.85, limit=50, exact=exact)
+            near = sorted(abs(hit.cosine) for hit in found.hits)
+            if found.missing or len(near) < at_least or (near and near[0] < 0.899):
+                wrong.append(found)
+            at_least = len(near)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(6):
+        learnt(f"org/{n}", np.stack([at(0.9, query, seed=n), *scattered(3, seed=50 + n)]))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(store.search.nearest_to(query, basis="base-digest", min_cosine=0.85, limit=50, exact=exact).hits) == 6
+
+
+@ON_SQLITE
+def test_only_the_spaces_used_last_keep_their_sketches(
+    store: Store, learnt: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "KEPT_BYTES", 3 * 128)
+    for base in ("one", "two", "three"):
+        learnt(f"org/{base}", scattered(2), base=base)
+        store.search.nearest_to(scattered(1)[0], basis=base, exact=False)
+    kept = [key.bases[0] for key in store.search._index._entries]
+    assert kept == ["three"]
+    assert store.search.nearest_to(scattered(1)[0], basis="one", exact=False).searched == 2
+
+
+@ON_SQLITE
+def test_what_is_too_much_to_read_is_searched_by_sketches(
+    store: Store, learnt: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = learnt("org/one", scattered(100))
+    assert store.search.nearest(bank, 0).exact
+    monkeypatch.setattr(index, "EXACT_BYTES", 100 * 4 * DIMENSION - 1)
+    assert not store.search.nearest(bank, 0).exact
+
+
+@ON_SQLITE
+def test_sketches_bring_the_ten_nearest_of_a_crowd(store: Store, learnt: Saved) -> None:
+    # 3,000 directions around one line, at cosines that differ by less than a sketch can tell.
+    line = scattered(1)[0]
+    random = np.random.default_rng(5)
+    near = random.uniform(0.4, 0.8, (3000, 1))
+    across = scattered(3000, seed=6)
+    across -= (across @ line)[:, None] * line
+    learnt("org/crowd", unit(near * line + np.sqrt(1 - near**2) * unit(across)))
+    found, true = (store.search.nearest_to(line, basis="base-digest", exact=exact) for exact in (False, True))
+    assert [hit.direction.ordinal for hit in found.hits] == [hit.direction.ordinal for hit in true.hits]
+
+
+def test_banks_in_an_object_store_are_searched_row_by_row(
+    url: str, tmp_path: Path, job: Callable[..., Job], run: Callable[..., Run], exact: bool
+) -> None:
+    vectors = scattered(5)
+    made = run(directions=tuple(Direction(Site(f"x{k}"), 0, 1.0, 0.0, vector) for k, vector in enumerate(vectors)))
+    with Store.open(url, banks=f"memory://{tmp_path.name}/banks") as store:
+        store.save(store.submit(job()).id, made)
+        bank = store.directions().items[0].bank
+        found = store.search.nearest(bank, 2, exact=exact)
+        assert sorted(hit.direction.ordinal for hit in found.hits) == [0, 1, 3, 4]
+        assert [hit.cosine for hit in found.hits] == pytest.approx(
+            [float(vectors[hit.direction.ordinal] @ vectors[2]) for hit in found.hits], abs=1e-6
+        )
+        fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
+        assert store.search.nearest_to(vectors[0], basis="base-digest", exact=exact).missing == 5
+
+
+def test_tells_which_models_share_what_an_audit_found(store: Store, learnt: Saved, exact: bool) -> None:
+    lessons = scattered(4)
+    bank = learnt("org/mine", lessons)
+    learnt("org/mine", scattered(2, seed=8), of_job={"model": ModelRef("hf", "org/mine", "later")})
+    learnt("org/all", np.stack([at(0.95, lessons[k], seed=k) for k in range(4)] + [*scattered(50, seed=1)]))
+    learnt("org/one", np.stack([*scattered(30, seed=2), at(-0.99, lessons[2])]))
+    learnt("org/none", scattered(30, seed=3))
+    audit = store.audits(model_glob="hf:org/mine@3f2a").items[0].id
+    found = store.search.shared(audit[:23], min_cosine=0.9, exact=exact)
+    assert [(other.model.name, other.matched, other.directions) for other in found.models] == [
+        ("org/all", 4, 54),
+        ("org/one", 1, 31),
+    ]
+    assert (found.asked, found.compared, found.searched, found.missing) == (4, 3, 54 + 31 + 30, 0)
+    (pair,) = found.models[1].pairs
+    assert (pair.mine.bank, pair.mine.ordinal, pair.theirs.ordinal) == (bank, 2, 30)
+    assert pair.cosine == pytest.approx(-0.99, abs=1e-6)
+    assert pair.p_value < found.models[1].p_value == pytest.approx(4 * 31 * pair.p_value)
+    assert store.search.shared(audit, limit=1, min_cosine=0.9, strongest=2).models[0].matched == 2
+
+
+def test_a_mirror_shares_everything_though_it_is_the_same_bank(
+    store: Store, learnt: Saved, job: Callable[..., Job], run: Callable[..., Run], exact: bool
+) -> None:
+    learnt("org/mine", scattered(4))
+    audit = store.audits().items[0].id
+    store.adopt(store.submit(job("org/mirror")).id, SubjectKey("org/mine-digest", "base-digest"), run().step)
+    (mirror,) = store.search.shared(audit, exact=exact).models
+    assert (mirror.model.name, mirror.matched) == ("org/mirror", 4)
+    assert [pair.cosine for pair in mirror.pairs] == pytest.approx([1] * 4, abs=1e-6)
+
+
+@ON_SQLITE
+def test_random_models_share_nothing_that_chance_would_not(store: Store, learnt: Saved) -> None:
+    learnt("org/mine", scattered(20))
+    audit = store.audits().items[0].id
+    for n in range(40):
+        learnt(f"org/{n}", scattered(20, seed=n + 1))
+    p_values = np.array([other.p_value for other in store.search.shared(audit, limit=40, min_cosine=0.3).models])
+    assert len(p_values) == 40
+    for level in (0.05, 0.2, 0.5):  # a bound on the chance, and not a loose one
+        assert 0.3 * level - 0.02 < np.mean(p_values < level) < level + 0.15
+
+
+def test_an_audit_without_directions_shares_nothing(
+    store: Store, job: Callable[..., Job], run: Callable[..., Run]
+) -> None:
+    audit = store.submit(job())
+    store.save(audit.id, run())
+    found = store.search.shared(audit.id)
+    assert (found.models, found.asked, found.compared, found.basis) == ((), 0, 0, "")
+    with pytest.raises(NotFound):
+        store.search.shared("0000")
+
+
+def test_how_much_is_asked_of_the_database_does_not_depend_on_how_much_is_found(
+    store: Store, learnt: Saved, counted: Callable[..., list[str]], exact: bool
+) -> None:
+    query = scattered(1)[0]
+    bank = learnt("org/0", np.stack([query, *scattered(3, seed=3)]))
+    audit = store.audits().items[0].id
+    learnt("org/1", np.stack([at(0.9, query, seed=1)]))
+
+    def statements() -> list[int]:
+        calls: list[Callable[[], object]] = [
+            lambda: store.search.nearest(bank, 0, limit=50, exact=exact),
+            lambda: store.search.nearest_to(query, basis="base-digest", limit=50, exact=exact),
+            lambda: store.search.shared(audit, exact=exact),
+        ]
+        for call in calls:
+            call()
+        return [len(counted(store, call)) for call in calls]
+
+    few = statements()
+    for n in range(2, 12):
+        learnt(f"org/{n}", np.stack([at(0.9, query, seed=n)]))
+    assert statements() == few
+    assert max(few[:2]) <= 9
