@@ -43,7 +43,7 @@ class Nearest:
     basis: str
     exact: bool
     """Whether each was compared by its numbers. Otherwise one whose |cos| is 0.5 or more, and belongs among the
-    hits, is overlooked with a chance of at most `search.OVERLOOKED`."""
+    hits, is overlooked with a chance of at most `scan.OVERLOOKED`."""
 
 
 @dataclass(frozen=True)
