@@ -26,7 +26,7 @@ def steps_of(job: Job, settings: Settings) -> list[Step]:
     given: dict[str, Mapping[str, Any]] = {**settings.analyzers}
     for name, params in job.wish.items():
         given[name] = {**given.get(name, {}), **params}
-    return plan(job.wish, given)
+    return plan(sorted(job.wish), given)  # a JSON object has no order that every database keeps
 
 
 def settled(job: Job, steps: Sequence[Step], settings: Settings) -> Job:

@@ -36,6 +36,13 @@ def upgrade() -> None:
         sa.Column("analyzer", sa.Text, primary_key=True),
     )
     op.execute("INSERT INTO kinds SELECT DISTINCT code, severity, analyzer FROM findings")
+    op.create_table(
+        "tallies",
+        sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+        sa.Column("severity", Choice, primary_key=True),
+        sa.Column("findings", sa.Integer, nullable=False),
+    )
+    op.execute("INSERT INTO tallies SELECT run_id, severity, count(*) FROM findings GROUP BY run_id, severity")
     _add_words[op.get_context().dialect.name]()
 
 
@@ -46,6 +53,7 @@ def downgrade() -> None:
         op.execute("DROP TABLE finding_numbers")
     else:
         op.execute("DROP INDEX ix_findings_words")
+    op.drop_table("tallies")
     op.drop_table("kinds")
     for table, indexes in ADDED.items():
         for columns in indexes:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from registry_auditor.domain import Audit, Severity, Verdict
 from registry_auditor.store import rows
 from registry_auditor.store.read import audits_with_models
-from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
+from registry_auditor.store.tables import AuditRow, AuditRunRow, ModelRow, TallyRow
 
 Entry = tuple[str, str]
 """Registry and name."""
@@ -38,10 +38,10 @@ def of_models(session: Session, ids: Sequence[int]) -> dict[int, Audit]:
 def counts(session: Session, audits: Sequence[str]) -> dict[str, dict[Severity, int]]:
     """How many findings of which severity each of `audits` shows."""
     shown = (
-        select(AuditRunRow.audit_id, FindingRow.severity, func.count())
-        .join(FindingRow, FindingRow.run_id == AuditRunRow.run_id)
+        select(AuditRunRow.audit_id, TallyRow.severity, func.sum(TallyRow.findings))
+        .join(TallyRow, TallyRow.run_id == AuditRunRow.run_id)
         .where(AuditRunRow.audit_id.in_(audits))
-        .group_by(AuditRunRow.audit_id, FindingRow.severity)
+        .group_by(AuditRunRow.audit_id, TallyRow.severity)
     )
     found: dict[str, dict[Severity, int]] = {}
     for audit_id, severity, count in session.execute(shown):
@@ -51,13 +51,12 @@ def counts(session: Session, audits: Sequence[str]) -> dict[str, dict[Severity, 
 
 def verdict_of_entry() -> ScalarSelect[Verdict | None]:
     """The verdict of the newest audit of the entry of the enclosing row of `models`."""
-    revision = aliased(ModelRow)
-    return (
-        select(AuditRow.verdict)
-        .join(revision, revision.id == AuditRow.model_id)
+    revision, audit = aliased(ModelRow), aliased(AuditRow)
+    newest = (
+        select(func.max(audit.id))
+        .join(revision, revision.id == audit.model_id)
         .where(revision.within == ModelRow.within, revision.name == ModelRow.name)
-        .order_by(AuditRow.id.desc())
-        .limit(1)
         .correlate(ModelRow)
         .scalar_subquery()
     )
+    return select(AuditRow.verdict).where(AuditRow.id == newest).correlate(ModelRow).scalar_subquery()

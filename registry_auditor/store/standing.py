@@ -58,6 +58,12 @@ def counting(session: Session) -> ColumnElement[bool]:
     return and_(~dismissed, ~suppressed)
 
 
+def dismissed(session: Session) -> Select[str]:
+    """The fingerprints of what people have dismissed."""
+    dismissing = TriageRow.state.in_([state for state in TriageState if state.dismisses])
+    return select(TriageRow.fingerprint).where(dismissing, *_holding(session))
+
+
 def active(session: Session) -> tuple[ColumnElement[bool], ...]:
     """On `suppressions`: those that hold now."""
     return SuppressionRow.ended_at.is_(None), SuppressionRow.expires_at > clock(session)

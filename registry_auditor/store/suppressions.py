@@ -147,7 +147,7 @@ def _covered(session: Session, rule: Suppression) -> Select[str]:
     if rule.code is not None:
         patterns.append(only.fits(session, FindingRow.code, rule.code))
     if rule.model is not None:
-        patterns.append(only.modelsfits(session, rule.model))
+        patterns.append(only.models_like(session, rule.model))
     if rule.fingerprint is not None:
         patterns.append(FindingRow.fingerprint == rule.fingerprint)
     return _shown().where(*patterns)

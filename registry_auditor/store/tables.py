@@ -225,6 +225,16 @@ class KindRow(Tables):
     analyzer: Mapped[str] = mapped_column(primary_key=True)
 
 
+class TallyRow(Tables):
+    """How many findings of one severity a run has: what is counted of all models is counted from here."""
+
+    __tablename__ = "tallies"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    severity: Mapped[Severity] = mapped_column(primary_key=True)
+    findings: Mapped[int]
+
+
 class BankRow(Tables):
     """A bank file, named by the sha256 of its bytes."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Subquery, func, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, CompoundSelect, Subquery, and_, func, select, union
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import AuditState, Queue, Severity, Verdict
 from registry_auditor.store.engine import now
+from registry_auditor.store.filters import fits, models_like
 from registry_auditor.store.messages import NoticeRow
+from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.outbox import STATES
+from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Backlog, NoticeState, RunTotal
-from registry_auditor.store.standing import counting
-from registry_auditor.store.tables import UNFINISHED, AuditRow, AuditRunRow, FindingRow, ModelRow, RunRow
+from registry_auditor.store.standing import active, dismissed, suppression
+from registry_auditor.store.tables import UNFINISHED, AuditRow, AuditRunRow, FindingRow, ModelRow, RunRow, TallyRow
 
 
 def backlog(session: Session) -> list[Backlog]:
@@ -46,18 +51,49 @@ def verdicts(session: Session) -> dict[Verdict, int]:
 
 
 def severities(session: Session) -> dict[Severity, int]:
-    """How many findings that count the newest finished audits of all models show together."""
+    """How many findings that count the newest finished audits of all models show together.
+
+    All of them, from the tallies of their runs, less those that people have set aside, which are few.
+    """
     newest = _newest_finished()
-    shown = (
-        select(FindingRow.severity, func.count())
-        .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
+    tallied = (
+        select(TallyRow.severity, func.sum(TallyRow.findings))
+        .join(AuditRunRow, AuditRunRow.run_id == TallyRow.run_id)
         .join(newest, newest.c.id == AuditRunRow.audit_id)
-        .join(AuditRow, AuditRow.id == newest.c.id)
-        .join(ModelRow, ModelRow.id == AuditRow.model_id)
-        .where(counting(session))
     )
-    found = dict(session.execute(shown.group_by(FindingRow.severity)).all())
-    return {severity: found.get(severity, 0) for severity in Severity}
+    found = dict(session.execute(tallied.group_by(TallyRow.severity)).all())
+    aside = _set_aside(session).subquery()
+    less = dict(session.execute(select(aside.c.severity, func.count()).group_by(aside.c.severity)).all())
+    return {severity: found.get(severity, 0) - less.get(severity, 0) for severity in Severity}
+
+
+def _set_aside(session: Session) -> CompoundSelect[Any]:
+    """Those that are dismissed or suppressed, of the findings that the newest finished audits show."""
+    newest = select(_newest_finished()).cte("newest_finished")
+    of_these = (
+        select(AuditRunRow.audit_id, FindingRow.id, FindingRow.severity)
+        .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
+        .where(AuditRunRow.audit_id.in_(select(newest.c.id)))
+    )
+    rules = [suppression(row) for row in session.scalars(select(SuppressionRow).where(*active(session)))]
+    single = [rule.fingerprint for rule in rules if rule.fingerprint and not (rule.code or rule.model)]
+    theirs = [FindingRow.fingerprint.in_(dismissed(session)), FindingRow.fingerprint.in_(single)]
+    # A select for each rule: with all at once, every pattern would be compared with every finding.
+    theirs += [_covered(session, rule) for rule in rules if rule.code or rule.model]
+    return union(*(of_these.where(condition) for condition in theirs))
+
+
+def _covered(session: Session, rule: Suppression) -> ColumnElement[bool]:
+    """On `findings` and `audit_runs`: what `rule` covers."""
+    conditions: list[ColumnElement[bool]] = []
+    if rule.model is not None:
+        of_models = select(AuditRow.id).join(ModelRow, ModelRow.id == AuditRow.model_id)
+        conditions.append(AuditRunRow.audit_id.in_(of_models.where(models_like(session, rule.model))))
+    if rule.code is not None:
+        conditions.append(fits(session, FindingRow.code, rule.code))
+    if rule.fingerprint is not None:
+        conditions.append(FindingRow.fingerprint == rule.fingerprint)
+    return and_(*conditions)
 
 
 def _newest_finished() -> Subquery:

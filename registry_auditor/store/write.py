@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from registry_auditor.store.tables import (
     ModelRow,
     RunBankRow,
     RunRow,
+    TallyRow,
 )
 
 
@@ -104,6 +106,11 @@ def _add_findings(session: Session, audit: AuditRow, run: Run, *, run_id: str, n
     session.execute(
         insert(session, KindRow).on_conflict_do_nothing(),
         [{"code": code, "severity": severity, "analyzer": run.step.analyzer} for code, severity in kinds],
+    )
+    tally = Counter(finding.severity for finding in run.findings)
+    session.execute(
+        insert(session, TallyRow),
+        [{"run_id": run_id, "severity": severity, "findings": count} for severity, count in tally.items()],
     )
 
 

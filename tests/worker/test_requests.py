@@ -164,13 +164,13 @@ def test_a_cancelled_audit_stops_before_the_next_step_and_keeps_what_was_found(
     base: Path,
 ) -> None:
     (tuned.parent / "wait").touch()
-    asked = kept.requests.submit(wish(tuned, "svd-diff", "patient", "token-projection", base=base), by=ME)
+    asked = kept.requests.submit(wish(tuned, "deadly", "patient", "svd-diff", base=base), by=ME)
     worker = threading.Thread(target=duties.take_up, args=(asked.id, kept, settings))
     worker.start()
     try:
         while not (runs := kept.runs(asked.id)) and worker.is_alive():
             time.sleep(0.05)
-        assert [each.run.step.analyzer for each in runs] == ["svd-diff"]
+        assert [each.run.step.analyzer for each in runs] == ["deadly"]
         kept.requests.cancel(asked.id, by=ME)
     finally:
         (tuned.parent / "wait").unlink()
@@ -178,5 +178,5 @@ def test_a_cancelled_audit_stops_before_the_next_step_and_keeps_what_was_found(
     done = kept.audit(asked.id)
     assert (done.verdict, done.reason) == (Verdict.INCOMPLETE, "cancelled by cli:me")
     runs = kept.runs(asked.id)
-    assert [each.run.step.analyzer for each in runs] == ["svd-diff", "patient"]
+    assert [each.run.step.analyzer for each in runs] == ["deadly", "patient"]
     assert {each.run.status for each in runs} == {RunStatus.OK}
