@@ -18,6 +18,7 @@ import pytest
 
 from registry_auditor.store import Store
 from tests.api.senders import MLFLOW_SECRET, from_mlflow, registered
+from tests.api.v1.planted import plant
 
 HOOKS = json.dumps({"mlflow": {"source": "mlflow", "secret_env": "HOOK_SECRET"}})
 
@@ -29,8 +30,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(url: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "registry_auditor", "serve", "--port", str(port), "--db", url]
+def process(url: str, port: int, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "registry_auditor", "serve", "--port", str(port), "--db", url, *options]
     started = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
     try:
         yield started
@@ -56,6 +57,43 @@ def test_it_serves_until_it_is_asked_to_stop_and_that_is_a_success(sqlite_url: s
         assert server.stderr.read() == ""
     with Store.open(sqlite_url) as store:
         assert [delivery.target for delivery in store.pending(10)] == ["mlflow:demo model@1"]
+
+
+def test_nobody_but_this_machine_is_served_without_tokens(sqlite_url: str) -> None:
+    port = free_port()
+    with process(sqlite_url, port, "--no-auth") as server:
+        assert server.stderr is not None
+        server.stderr.readline()
+        address = f"http://127.0.0.1:{port}/api/v1/audits"
+        assert httpx2.get(address).json() == {"items": [], "next": None}
+        assert httpx2.get(address, headers={"host": "rebound.evil.test"}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_no_tokens_and_everybody_can_reach_it_is_a_configuration_error(sqlite_url: str, host: str) -> None:
+    with process(sqlite_url, free_port(), "--no-auth", "--host", host) as server:
+        assert server.wait(20) == 4
+        assert server.stderr is not None
+        said = server.stderr.read()
+    assert host in said
+    assert "tokens create" in said
+
+
+def test_what_the_api_answers_takes_no_torch(sqlite_url: str) -> None:
+    with Store.open(sqlite_url) as store:
+        planted = plant(store)
+    port = free_port()
+    with process(sqlite_url, port, "--no-auth") as server:
+        assert server.stderr is not None
+        server.stderr.readline()
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
+            for form in ("json", "markdown", "sarif", "cyclonedx"):
+                assert client.get(f"/audits/{planted.after.id}/report", params={"format": form}).status_code == 200
+            assert client.get(f"/models/{planted.model}/diff").status_code == 200
+            for wanted in ({"audit": planted.after.id}, {"direction": {"bank": planted.bank, "ordinal": 0}}):
+                assert client.post("/directions:nearest", json=wanted).status_code == 200
+        memory = Path(f"/proc/{server.pid}/maps")
+        assert not memory.exists() or "torch" not in memory.read_text()
 
 
 def test_a_port_in_use_is_said(sqlite_url: str) -> None:
