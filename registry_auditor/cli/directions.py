@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_auditor.store import StoredDirection
-    from registry_auditor.store.neighbours import Nearest, Shared
+    from registry_auditor.store.neighbours import Nearest, Neighbour, Shared
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -145,6 +146,10 @@ def _columns() -> dict[str, Callable[[StoredDirection], str]]:
     }
 
 
+def _of_neighbour(cell: Callable[[StoredDirection], str]) -> Callable[[Neighbour], str]:
+    return lambda each: cell(each.direction)
+
+
 def _tell(found: Nearest | Shared, compared: str) -> None:
     """How far to trust it, beside the result."""
     typer.echo(f"{compared}, {'by their numbers' if found.exact else 'by sketches first'}", err=True)
@@ -161,11 +166,11 @@ def _print_nearest(found: Nearest, form: Format) -> None:
     print_page(
         (found.hits, None),
         form,
-        record=dict,
+        record=asdict,
         columns={
             "|cos|": lambda each: f"{abs(each.cosine):.4f}",
             "by chance": lambda each: f"{each.expected:.1g}",
-            **{name: lambda each, cell=cell: cell(each.direction) for name, cell in _columns().items()},
+            **{name: _of_neighbour(cell) for name, cell in _columns().items()},
         },
         empty="Nothing is near.",
     )
@@ -181,7 +186,7 @@ def _print_shared(found: Shared, form: Format) -> None:
     print_page(
         (found.models, None),
         form,
-        record=dict,
+        record=asdict,
         columns={
             "model": lambda each: words.model(each.model),
             "shares": lambda each: f"{each.matched} of {found.asked}",

@@ -55,9 +55,8 @@ def leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"]) -> Int16[
 
     The sketches stand in columns, so that one instruction works on many of them. Takes about 30 ns for each.
     """
-    differing = _differing(columns, query)
-    differing -= BITS // 2
-    return np.abs(differing, out=differing)
+    lean: np.ndarray = np.abs(_differing(columns, query) - BITS // 2)
+    return lean
 
 
 def clear_leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"], *, least: int) -> Int16[Words, " n"]:
@@ -68,8 +67,8 @@ def clear_leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"], *, 
     differing = _differing(columns[:QUARTER], query[:QUARTER])
     clear = np.flatnonzero(np.abs(differing - 32 * QUARTER) >= least)
     if len(clear) > columns.shape[1] // 8:  # then it is quicker to go on with all of them
-        rest = _differing(columns[QUARTER:], query[QUARTER:])
-        return np.abs(differing + rest - BITS // 2)
+        every: np.ndarray = np.abs(differing + _differing(columns[QUARTER:], query[QUARTER:]) - BITS // 2)
+        return every
     mixed = columns[QUARTER:].take(clear, axis=1) ^ query[QUARTER:, None]
     rest = np.bitwise_count(mixed).sum(axis=0, dtype=np.int16)
     result = np.zeros_like(differing)

@@ -30,6 +30,8 @@ EXACT_BYTES = 2**28
 """Vectors of at most so many bytes are all read for a search."""
 KEPT_BYTES = 2**30
 """Of sketches: of eight million directions."""
+KEPT_SPACES = 1000
+"""Their lists of banks are small; each bank without a base is a space by itself."""
 SEGMENT = 2**16
 """Directions whose sketches lie together in memory."""
 RECHECK_S = 60.0
@@ -178,8 +180,11 @@ class Index(Part):
 
     def _forget(self) -> None:
         with self._lock:
-            while len(self._entries) > 1 and sum(e.space.sketch_bytes for e in self._entries.values()) > KEPT_BYTES:
+            while len(self._entries) > 1 and (len(self._entries) > KEPT_SPACES or self._sketch_bytes() > KEPT_BYTES):
                 self._entries.popitem(last=False)
+
+    def _sketch_bytes(self) -> int:
+        return sum(entry.space.sketch_bytes for entry in self._entries.values())
 
 
 def _batches(files: Sequence[BankFile]) -> Iterator[list[BankFile]]:
