@@ -15,7 +15,7 @@ Words = np.ndarray
 
 BITS = 1024
 WORDS = BITS // 64
-QUARTER = WORDS // 4
+HALF = WORDS // 2
 AT_ONCE = 512
 """Vectors that are multiplied together: 2 MB of products."""
 COLUMNS = 2**13
@@ -60,16 +60,16 @@ def leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"]) -> Int16[
 
 
 def clear_leans(columns: UInt64[Words, "16 n"], query: UInt64[Words, " 16"], *, least: int) -> Int16[Words, " n"]:
-    """The same where the first quarter of the signs leans `least` or more, of 128; 0 elsewhere, or the same.
+    """The same where the first half of the signs leans `least` or more, of 256; 0 elsewhere, or the same.
 
-    With the `least_lean` of a quarter for `least`, what counts is there, in a third of the time.
+    With the `least_lean` of a half for `least`, what counts is there, in little more than half of the time.
     """
-    differing = _differing(columns[:QUARTER], query[:QUARTER])
-    clear = np.flatnonzero(np.abs(differing - 32 * QUARTER) >= least)
+    differing = _differing(columns[:HALF], query[:HALF])
+    clear = np.flatnonzero(np.abs(differing - 32 * HALF) >= least)
     if len(clear) > columns.shape[1] // 8:  # then it is quicker to go on with all of them
-        every: np.ndarray = np.abs(differing + _differing(columns[QUARTER:], query[QUARTER:]) - BITS // 2)
+        every: np.ndarray = np.abs(differing + _differing(columns[HALF:], query[HALF:]) - BITS // 2)
         return every
-    mixed = columns[QUARTER:].take(clear, axis=1) ^ query[QUARTER:, None]
+    mixed = columns[HALF:].take(clear, axis=1) ^ query[HALF:, None]
     rest = np.bitwise_count(mixed).sum(axis=0, dtype=np.int16)
     result = np.zeros_like(differing)
     result[clear] = np.abs(differing[clear] + rest - BITS // 2)

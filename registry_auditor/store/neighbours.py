@@ -42,8 +42,9 @@ class Nearest:
     dimension: int
     basis: str
     exact: bool
-    """Whether each was compared by its numbers. Otherwise one whose |cos| is 0.5 or more, and belongs among the
-    hits, is overlooked with a chance of at most `scan.OVERLOOKED`."""
+    """Whether each was compared by its numbers. Otherwise one that belongs among the hits is overlooked with a chance
+    of at most `scan.OVERLOOKED` if its |cos| is `scan.PROMISED` or more, and of nearer ones practically none; of those
+    further away than that, only some are shown."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ Scores = npt.NDArray[Any]
 
 ROUNDS = (64, 256, 1024, 4096)
 """How many directions are looked at closely: first, whenever that may not do, and at most."""
-PROMISED = 0.5
-"""From which |cos| on a search by sketches overlooks nothing."""
+PROMISED = 0.4
+"""From which |cos| on a search by sketches overlooks nothing, unless it is told a lower one."""
 OVERLOOKED = 1e-3
-"""Chance that it does all the same, for one direction: half of it by a quarter of the signs, half by all of them."""
+"""Chance that it does all the same, for one direction: half of it by half of the signs, half by all of them."""
 ROUNDING = 1e-4
 """By which a product in single precision may differ from one after normalisation."""
 
@@ -55,13 +55,16 @@ def exact_scores(folder: BankFolder, space: Space, queries: Vectors) -> tuple[Sc
     return scores, lost
 
 
-def sketched_scores(space: Space, query: Vectors) -> Scores:
-    """How clearly the sketch of every direction says that it is not at a right angle to `query`."""
+def sketched_scores(space: Space, query: Vectors, *, floor: float) -> Scores:
+    """How clearly the sketch of every direction says that it is not at a right angle to `query`.
+
+    0 for some of those that it says to have a smaller |cos| than `floor`, or than PROMISED.
+    """
     # Its tables take a quarter of a second to import, and most commands never search.
     from registry_auditor.numerics.sketch import BITS, clear_leans, least_lean, sketch
 
     wanted = sketch(query[None])[0]
-    least = least_lean(PROMISED, OVERLOOKED / 2, bits=BITS // 4)
+    least = least_lean(_sought(floor), OVERLOOKED / 2, bits=BITS // 2)
     leans = [clear_leans(segment, wanted, least=least) for segment in space.segments]
     return np.concatenate([np.empty(0, np.int16), *leans])
 
@@ -118,15 +121,18 @@ class Candidates:
 
         last_but_enough = float(np.sort(self._magnitudes)[-count])
         next_lean = int(self._scores[len(self._cosines) - 1]) + 1
-        return overlooked(max(last_but_enough, self._floor, PROMISED), next_lean) <= OVERLOOKED / 2
+        return overlooked(max(last_but_enough, self._floor, _sought(self._floor)), next_lean) <= OVERLOOKED / 2
+
+
+def _sought(floor: float) -> float:
+    """The |cos| from which nothing may be overlooked, if nothing below `floor` is wanted."""
+    return min(floor, PROMISED) or PROMISED
 
 
 def _least(floor: float, *, exact: bool) -> float:
     """The score below which no |cos| is `floor` or more."""
     if exact:
         return floor - ROUNDING
-    if floor < PROMISED:
-        return 0
     from registry_auditor.numerics.sketch import least_lean
 
     return least_lean(floor, OVERLOOKED / 2)

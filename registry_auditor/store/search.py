@@ -144,7 +144,7 @@ class Search(Part):
     def _nearest(self, wish: _Wish) -> Nearest:
         space, exact = self._index.space(wish.key, exact=wish.exact)
         lost: set[str] = set()
-        (scores,) = self._scores(space, wish.vector[None], exact=exact, lost=lost)
+        (scores,) = self._scores(space, wish.vector[None], floor=wish.min_cosine, exact=exact, lost=lost)
         if wish.own is not None and (position := space.position((wish.own.bank, wish.own.ordinal))) is not None:
             scores[position] = -1
         if wish.without:
@@ -184,10 +184,10 @@ class Search(Part):
         space, exact = self._index.space(question.key, exact=question.exact)
         own = self._read(spaces.only_of, question.without) & set(space.numbers)
         matches, lost = [], set[str]()
-        for asked, scores in enumerate(self._scores(space, question.queries, exact=exact, lost=lost)):
+        floor, queries = question.min_cosine, question.queries
+        for asked, scores in enumerate(self._scores(space, queries, floor=floor, exact=exact, lost=lost)):
             space.leave_out(scores, own)
-            query = question.queries[asked]
-            candidates = Candidates(self._banks, space, query, scores, floor=question.min_cosine)
+            candidates = Candidates(self._banks, space, queries[asked], scores, floor=floor)
             matches += [sharing.Match(asked, space.place_of(one.position), one.cosine) for one in candidates.nearest()]
             lost |= candidates.lost
         shown_by = self._read(spaces.shown_by, question.key, without=question.without)
@@ -204,13 +204,13 @@ class Search(Part):
             dimension=question.key.dimension,
             basis=question.key.bases[0],
             exact=exact,
-            min_cosine=question.min_cosine,
+            min_cosine=floor,
         )
 
-    def _scores(self, space: Space, queries: Vectors, *, exact: bool, lost: set[str]) -> Iterator[Scores]:
+    def _scores(self, space: Space, queries: Vectors, *, floor: float, exact: bool, lost: set[str]) -> Iterator[Scores]:
         """For each query a score for each position; banks that cannot be read are added to `lost`."""
         if not exact:
-            yield from (sketched_scores(space, query) for query in queries)
+            yield from (sketched_scores(space, query, floor=floor) for query in queries)
             return
         for first in range(0, len(queries), AT_ONCE):
             scores, unread = exact_scores(self._banks, space, queries[first : first + AT_ONCE])

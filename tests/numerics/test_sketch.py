@@ -80,7 +80,7 @@ def test_the_shorter_scan_leaves_out_only_what_does_not_lean_clearly(cosine: flo
     query = sketch(line[:1])[0]
     columns = np.ascontiguousarray(sketch(vectors).T)
     every = leans(columns, query)
-    least = least_lean(0.5, 1e-3, bits=BITS // 4)
+    least = least_lean(0.5, 1e-3, bits=BITS // 2)
     some = clear_leans(columns, query, least=least)
     assert set(np.unique(some[some != every])) <= {0}
     near = np.abs(vectors @ line[0]) > 0.55
