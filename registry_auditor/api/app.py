@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from registry_auditor.api import health, metrics, openapi, problems, v1
+from registry_auditor.api import health, metrics, openapi, pages, problems, v1
 from registry_auditor.api.access import Access
 from registry_auditor.api.admission import watched_folders
 from registry_auditor.api.body import Limited
@@ -58,6 +58,7 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
     app.include_router(health.router(standing))
     app.include_router(metrics.router(standing, hooks))
     openapi.install(app)
+    pages.install(app, opened, settings, app.state.access)
     return app
 
 

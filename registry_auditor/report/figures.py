@@ -12,7 +12,7 @@ from markupsafe import Markup
 from registry_auditor.domain import Finding
 from registry_auditor.report import plots
 from registry_auditor.report.plots import Cell, number
-from registry_auditor.store import StoredDirection
+from registry_auditor.store.places import Strength
 
 MOST_CELLS = 5000
 """Of a heat map: 100 layers of 50 roles; what goes past it is left to the JSON report."""
@@ -84,21 +84,27 @@ def _layer(layer: int | None) -> str:
 
 def _extremes(cells: Iterable[Cell]) -> str:
     largest = max((cell for cell in cells if cell.value), key=lambda cell: cell.value or 0.0, default=None)
-    return "nothing changed" if largest is None else f"largest in layer {largest.column} {largest.row}: {number(largest.value)}"
+    return (
+        "nothing changed"
+        if largest is None
+        else f"largest in layer {largest.column} {largest.row}: {number(largest.value)}"
+    )
 
 
-def spectra(directions: Iterable[StoredDirection]) -> list[Figure]:
+def spectra(strengths: Iterable[Strength]) -> list[Figure]:
     """For every role the stored strengths of its matrices over rank, strongest role first."""
-    by_role: dict[str, dict[str, list[StoredDirection]]] = defaultdict(lambda: defaultdict(list))
-    for direction in directions:
-        by_role[direction.site.role][direction.site.tensor].append(direction)
-    strongest = sorted(by_role, key=lambda role: -max(d.strength for ds in by_role[role].values() for d in ds))
+    by_role: dict[str, dict[str, list[Strength]]] = defaultdict(lambda: defaultdict(list))
+    for each in strengths:
+        by_role[each.role][each.tensor].append(each)
+    strongest = sorted(
+        by_role, key=lambda role: -max(each.strength for some in by_role[role].values() for each in some)
+    )
     return [_spectrum(role, by_role[role]) for role in strongest[:MOST_ROLES]]
 
 
-def _spectrum(role: str, matrices: Mapping[str, Sequence[StoredDirection]]) -> Figure:
-    by_layer = sorted(matrices.items(), key=lambda pair: (pair[1][0].site.layer or 0, pair[0]))
-    series = {tensor: [d.strength for d in sorted(ds, key=lambda d: d.rank)] for tensor, ds in by_layer}
+def _spectrum(role: str, matrices: Mapping[str, Sequence[Strength]]) -> Figure:
+    by_layer = sorted(matrices.items(), key=lambda pair: (pair[1][0].layer or 0, pair[0]))
+    series = {tensor: [each.strength for each in sorted(some, key=lambda each: each.rank)] for tensor, some in by_layer}
     count = f"{len(series)} matrices" if len(series) > 1 else "1 matrix"
     return Figure(
         title=role,

@@ -13,15 +13,29 @@ from markupsafe import Markup
 from registry_auditor.report.document import Report
 from registry_auditor.report.rendering import environment
 from registry_auditor.report.view import view
+from registry_auditor.store import StoredDirection
+from registry_auditor.store.places import Strength
 
 
 def html(document: Report) -> str:
     """The report; text that comes from a model is escaped, and what is invisible in it is spelled out."""
     text = style()
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return _environment().get_template("report.html").render(
-        view=view(document, document.considered), style=Markup(text), style_hash=Markup(digest), linked=False
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            view=view(document, map(_strength, document.considered)),
+            style=Markup(text),
+            style_hash=Markup(digest),
+            linked=False,
+        )
+    )
+
+
+def _strength(direction: StoredDirection) -> Strength:
+    site = direction.site
+    return Strength(site.tensor, site.layer, site.role, direction.rank, direction.strength)
 
 
 @cache

@@ -102,7 +102,17 @@ def _square(cell: Cell, place: tuple[int, int], width: int, scale: Scale) -> Mar
         )
     return Markup(
         '<g><title>{}, {}: {}</title><rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>{}</g>'
-    ).format(visible(cell.row, 60), visible(cell.column, 60), number(cell.value), kind, left + 1, top + 1, width - 2, ROW - 2, label)
+    ).format(
+        visible(cell.row, 60),
+        visible(cell.column, 60),
+        number(cell.value),
+        kind,
+        left + 1,
+        top + 1,
+        width - 2,
+        ROW - 2,
+        label,
+    )
 
 
 def legend(values: Iterable[float | None]) -> Markup:
@@ -150,7 +160,9 @@ def _shade(at: int, count: int) -> int:
 def _line(name: str, line: Sequence[float], frame: _Frame, *, shade: int, longest: int) -> Markup:
     points = [frame.point(rank, value, longest) for rank, value in enumerate(line)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = Markup("").join(Markup('<circle class="s{}" cx="{}" cy="{}" r="2"/>').format(shade, *_round(p)) for p in points)
+    dots = Markup("").join(
+        Markup('<circle class="s{}" cx="{}" cy="{}" r="2"/>').format(shade, *_round(p)) for p in points
+    )
     what = f"{visible(name, 80)}: {', '.join(number(value) for value in line[:5])}{' …' if len(line) > 5 else ''}"
     return Markup('<g><title>{}</title><polyline class="s{}" points="{}" fill="none"/>{}</g>').format(
         what, shade, path, dots
@@ -186,11 +198,17 @@ class _Frame:
         drawn = Markup("")
         for value in (self.low, middle, self.high):
             _, y = self.point(0, value, longest)
-            drawn += Markup('<line class="grid" x1="46" x2="{}" y1="{}" y2="{}"/>').format(self.width - 12, f"{y:.1f}", f"{y:.1f}")
-            drawn += Markup('<text class="name" x="40" y="{}" text-anchor="end">{}</text>').format(f"{y + 4:.1f}", number(value))
+            drawn += Markup('<line class="grid" x1="46" x2="{}" y1="{}" y2="{}"/>').format(
+                self.width - 12, f"{y:.1f}", f"{y:.1f}"
+            )
+            drawn += Markup('<text class="name" x="40" y="{}" text-anchor="end">{}</text>').format(
+                f"{y + 4:.1f}", number(value)
+            )
         for rank in sorted({0, (longest - 1) // 2, longest - 1}):
             x, _ = self.point(rank, self.high, longest)
-            drawn += Markup('<text class="name" x="{}" y="{}" text-anchor="middle">{}</text>').format(f"{x:.1f}", self.height - 10, rank)
+            drawn += Markup('<text class="name" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                f"{x:.1f}", self.height - 10, rank
+            )
         return drawn
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from registry_auditor.domain import ModelRef
+from registry_auditor.domain import Finding
 from registry_auditor.report import words
 from registry_auditor.report.plots import number
 from registry_auditor.report.visible import token, visible
@@ -22,7 +22,7 @@ SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 def environment(*loaders: BaseLoader) -> Environment:
     """What renders templates of `loaders`, and those of this package.
 
-    Every value goes through `visible` and is escaped, whether or not a template remembers to: there is no other way out.
+    Every value goes through `visible` and is escaped, whether or not a template remembers to.
     """
     made = Environment(
         loader=ChoiceLoader([*loaders, PackageLoader("registry_auditor.report", "templates")]),
@@ -33,11 +33,9 @@ def environment(*loaders: BaseLoader) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(
-        number=number, count=count, percent=percent, moment=moment, ago=ago, size=size, token=token,
-        short=short, duration=duration, model=words.model, place=words.place, score=words.score, first=first, prompts=prompts,
-    )  # fmt: skip
+    made.filters |= FILTERS
     made.tests["mapping_like"] = lambda value: isinstance(value, Mapping)
+    made.tests["float"] = lambda value: isinstance(value, float)
     return made
 
 
@@ -97,6 +95,11 @@ def size(count_bytes: int | None) -> str:
     return f"{value:.3g} {UNITS[unit]}"
 
 
+def truncated(text: str, most: int) -> str:
+    """At most so many characters."""
+    return visible(text, most)
+
+
 def short(digest: str | None) -> str:
     """The beginning of a digest or commit, which is what a person compares."""
     kind, colon, rest = (digest or "–").rpartition(":")
@@ -119,6 +122,26 @@ def _is_prompt(value: Any) -> bool:
     return isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
 
 
-def base_model(ref: ModelRef) -> str:
-    """A registry entry, whatever its revision."""
-    return f"{ref.registry}:{ref.name}"
+def reading(finding: Finding) -> str:
+    """Score and threshold: `0.97 ≥ 0.9`."""
+    if finding.score is None or finding.threshold is None:
+        return number(finding.score)
+    return f"{number(finding.score)} {'≥' if finding.score >= finding.threshold else '<'} {number(finding.threshold)}"
+
+
+FILTERS = {
+    "ago": ago,
+    "count": count,
+    "duration": duration,
+    "first": first,
+    "model": words.model,
+    "moment": moment,
+    "number": number,
+    "percent": percent,
+    "prompts": prompts,
+    "reading": reading,
+    "short": short,
+    "size": size,
+    "token": token,
+    "truncated": truncated,
+}

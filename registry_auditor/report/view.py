@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from registry_auditor.domain import Audit, Coverage, ModelRef
-from registry_auditor.report.document import Report, is_unreadable
+from registry_auditor.report.document import Report
 from registry_auditor.report.figures import Figure, heat_maps, spectra
 from registry_auditor.report.rendering import prompts
 from registry_auditor.store import StoredDirection, StoredFinding, StoredRun
 from registry_auditor.store.catalogue import model_id
-
-TOLD = 12
-"""How many directions are spelled out."""
+from registry_auditor.store.places import Strength
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,9 @@ class AuditView:
     base_page: str | None
 
 
-def view(document: Report, strongest: Sequence[StoredDirection]) -> AuditView:
-    """`document` with the spectra of `strongest`, its directions as many as one has read."""
-    found = [each for stored in document.runs for each in stored.findings]
-    found.sort(key=lambda each: (not each.standing.counts, -each.finding.severity.weight))
+def view(document: Report, strengths: Iterable[Strength]) -> AuditView:
+    """`document` with the spectra of `strengths`."""
+    found = document.found
     job = document.audit.job
     return AuditView(
         audit=document.audit,
@@ -47,8 +44,8 @@ def view(document: Report, strongest: Sequence[StoredDirection]) -> AuditView:
         findings=tuple(found),
         set_aside=sum(not each.standing.counts for each in found),
         heat_maps=heat_maps(each.finding for each in found),
-        spectra=spectra(strongest),
-        directions=tuple(sorted(strongest, key=is_unreadable)[:TOLD]),
+        spectra=spectra(strengths),
+        directions=document.directions,
         direction_count=max((bank.directions for bank in document.banks), default=0),
         prompted=tuple(each for each in found if prompts(each.finding.evidence)),
         coverage=document.coverage,

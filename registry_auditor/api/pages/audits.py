@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Blank, Here, Text
 from registry_auditor.domain import AuditState, Verdict
-from registry_auditor.report import gather, words
+from registry_auditor.report import SUFFIXES, gather, words
 from registry_auditor.report.compare import compare
 from registry_auditor.report.view import view
+from registry_auditor.store.places import Places
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 FORMATS = ("html", "json", "markdown", "sarif", "cyclonedx")
@@ -35,10 +36,11 @@ def audits(
 def audit(visit: Here, audit: str) -> HTMLResponse:
     """One audit with everything it found."""
     document = gather(visit.store, audit)
-    shown = view(document, document.considered)
+    shown = view(document, Places.of(visit.store).strengths(document.audit.id))
     title = f"Audit of {words.model(document.audit.job.model)}"
     crumbs = (("/audits", "Audits"),)
-    return visit.page("audit.html", title, crumbs=crumbs, view=shown, banks=document.banks, formats=FORMATS)
+    files = {"banks": document.banks, "suffixes": SUFFIXES, "formats": FORMATS}
+    return visit.page("audit.html", title, crumbs=crumbs, view=shown, **files)
 
 
 @pages.get("/compare")

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, time
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, Field
 
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Blank, Here, Text, Visit, to
@@ -21,19 +22,42 @@ LONGEST_COMMENT = 4000
 LONGEST_NAME = 200
 
 
+class Wanted(BaseModel):
+    """Which findings to list."""
+
+    after: Text = None
+    severity: Annotated[Severity | None, Blank] = None
+    state: Annotated[TriageState | None, Blank] = None
+    code: Text = None
+    model: Text = None
+    text: Text = None
+
+
+class Said(BaseModel):
+    """What the form of triage holds."""
+
+    state: TriageState
+    justification: Annotated[Justification | None, Blank] = None
+    owner: Annotated[Text, Field(max_length=LONGEST_NAME)] = None
+    comment: Annotated[Text, Field(max_length=LONGEST_COMMENT)] = None
+    until: Annotated[date | None, Blank] = None
+
+    def triage(self) -> Triage:
+        """It holds until that day begins."""
+        expires_at = None if self.until is None else datetime.combine(self.until, time(), UTC)
+        return Triage(self.state, self.justification, self.owner, self.comment, expires_at)
+
+
 @pages.get("/findings")
-def findings(
-    visit: Here,
-    after: Text = None,
-    severity: Annotated[Severity | None, Blank] = None,
-    state: Annotated[TriageState | None, Blank] = None,
-    code: Text = None,
-    model: Text = None,
-    text: Text = None,
-) -> HTMLResponse:
+def findings(visit: Here, wanted: Annotated[Wanted, Query()]) -> HTMLResponse:
     """All findings that fit, newest first."""
     found = visit.store.findings(
-        after=after, severity=severity, state=state, code=code, model_glob=model, text=text
+        after=wanted.after,
+        severity=wanted.severity,
+        state=wanted.state,
+        code=wanted.code,
+        model_glob=wanted.model,
+        text=wanted.text,
     )
     return visit.page("findings.html", "Findings", found=found, severities=list(Severity), states=list(TriageState))
 
@@ -45,19 +69,9 @@ def finding(visit: Here, finding: str) -> HTMLResponse:
 
 
 @pages.post("/findings/{finding}/triage")
-def triage(
-    visit: Here,
-    finding: str,
-    state: Annotated[TriageState, Form()],
-    justification: Annotated[Justification | None, Blank, Form()] = None,
-    owner: Annotated[Text, Form(max_length=LONGEST_NAME)] = None,
-    comment: Annotated[Text, Form(max_length=LONGEST_COMMENT)] = None,
-    until: Annotated[date | None, Blank, Form()] = None,
-) -> Response:
+def triage(visit: Here, finding: str, form: Annotated[Said, Form()]) -> Response:
     """Afterwards this is what holds for the finding; whoever gave too little is asked again."""
-    author = visit.must(Scope.TRIAGE).author()
-    expires_at = None if until is None else datetime.combine(until, time(), UTC)
-    said = Triage(state, justification, owner, comment, expires_at)
+    author, said = visit.must(Scope.TRIAGE).author(), form.triage()
     try:
         visit.store.triage.set(finding, said, by=author)
     except NotFound:

@@ -13,6 +13,7 @@ from registry_auditor.api.pages.visit import Here
 from registry_auditor.api.recent import Recent
 from registry_auditor.domain import Audit, AuditState, Severity, Verdict
 from registry_auditor.store import Backlog, Sighting, Store, StoredFinding
+from registry_auditor.store.filters import FindingOrder
 
 SHOWN = 8
 
@@ -49,8 +50,7 @@ def read(store: Store) -> Overview:
 
 def worst(store: Store, *, limit: int) -> tuple[StoredFinding, ...]:
     """The worst findings that count."""
-    found = store.findings(sort="severity", counts=True, severity=Severity.LOW, limit=limit)
-    return found.items
+    return store.findings(sort=FindingOrder.SEVERITY, counts=True, severity=Severity.LOW, limit=limit).items
 
 
 def router(store: Store) -> APIRouter:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 
 from registry_auditor.api.access import Access
-from registry_auditor.api.pages import analyzers, assets, audits, directions, findings, models, overview, registries
-from registry_auditor.api.pages import session, suppressions, triage
+from registry_auditor.api.pages import (
+    analyzers,
+    assets,
+    audits,
+    directions,
+    findings,
+    models,
+    overview,
+    registries,
+    session,
+    suppressions,
+    triage,
+)
 from registry_auditor.api.pages.site import PageRoute, is_for_people, refusal
 from registry_auditor.api.pages.visit import entrance
 from registry_auditor.api.problems import problem

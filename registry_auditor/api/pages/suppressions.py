@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, Response
 
 from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Here, Text, Visit, to
+from registry_auditor.api.pages.visit import Fields, Here, Text, Visit, to
 from registry_auditor.errors import UsageError
 from registry_auditor.store.access import Scope
 from registry_auditor.store.suppressions import Rule
@@ -64,7 +64,7 @@ def _page(
         status=HTTPStatus.OK if problem is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         found=visit.store.suppressions.list(after=after, active=not ended),
         ended=ended,
-        rule=rule or {},
+        rule=Fields(rule or {}),
         problem=problem,
         earliest=today + timedelta(days=1),
         latest=today + timedelta(days=180),

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Blank, Here, Text
 from registry_auditor.domain import Severity
+from registry_auditor.store.filters import FindingOrder
 from registry_auditor.store.opinions import TriageState
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -26,6 +27,6 @@ def queue(
         severity=severity or Severity.LOW,
         state=TriageState.NOT_SET,
         counts=True,
-        sort="severity",
+        sort=FindingOrder.SEVERITY,
     )
     return visit.page("triage.html", "Triage", found=found, severities=list(Severity))

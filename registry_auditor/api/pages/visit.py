@@ -24,6 +24,13 @@ LONGEST = 500
 """Characters of the address to come back to after signing in."""
 
 
+class Fields(dict[str, Any]):
+    """What a form was sent with; what it was not sent with is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 @dataclass(frozen=True)
 class Visit:
     """Who asks for which page, and where the answer comes from."""
@@ -40,7 +47,7 @@ class Visit:
         """The page."""
         return render(
             self.request, template, status=status, title=title, crumbs=crumbs, principal=self.principal,
-            signed_in=not self.access.open_to_all, asked=dict(self.request.query_params), **context,
+            signed_in=not self.access.open_to_all, asked=Fields(self.request.query_params), **context,
         )  # fmt: skip
 
     def must(self, scope: Scope) -> Principal:
