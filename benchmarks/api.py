@@ -89,6 +89,8 @@ PLAIN_INDEXES = (
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname LIKE 'ix_findings%'"
 )
 SUMMARIES = (
+    "UPDATE audits SET latest = true WHERE id IN (SELECT max(audits.id) FROM audits "
+    "JOIN models ON models.id = audits.model_id WHERE audits.state = 'done' GROUP BY models.registry, models.name)",
     "INSERT INTO kinds SELECT DISTINCT code, severity, analyzer FROM findings",
     "INSERT INTO tallies SELECT run_id, severity, count(*) FROM findings GROUP BY run_id, severity",
 )

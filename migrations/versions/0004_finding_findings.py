@@ -29,6 +29,7 @@ def upgrade() -> None:
     for table, indexes in ADDED.items():
         for columns in indexes:
             op.create_index("_".join(("ix", table, *columns)), table, columns)
+    _mark_latest()
     op.create_table(
         "kinds",
         sa.Column("code", sa.Text, primary_key=True),
@@ -53,6 +54,8 @@ def downgrade() -> None:
         op.execute("DROP TABLE finding_numbers")
     else:
         op.execute("DROP INDEX ix_findings_words")
+    op.drop_index("ix_audits_latest", "audits")
+    op.drop_column("audits", "latest")
     op.drop_table("tallies")
     op.drop_table("kinds")
     for table, indexes in ADDED.items():
@@ -60,6 +63,16 @@ def downgrade() -> None:
             op.drop_index("_".join(("ix", table, *columns)), table)
     for columns in DROPPED:
         op.create_index("_".join(("ix_findings", *columns)), "findings", columns)
+
+
+def _mark_latest() -> None:
+    op.add_column("audits", sa.Column("latest", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.execute(
+        "UPDATE audits SET latest = true WHERE id IN (SELECT max(audits.id) FROM audits "
+        "JOIN models ON models.id = audits.model_id WHERE audits.state = 'done' GROUP BY models.registry, models.name)"
+    )
+    latest = sa.text("latest")
+    op.create_index("ix_audits_latest", "audits", ["verdict", "id"], sqlite_where=latest, postgresql_where=latest)
 
 
 def _sqlite() -> None:

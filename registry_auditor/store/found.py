@@ -41,7 +41,7 @@ def findings(
     return Page(tuple(with_standings(session, shown.items)), shown.next)
 
 
-def _part(asked: Question, part: Piece, limit: int) -> Select[Any]:
+def _part(asked: Question, part: Piece, limit: int) -> Select[Any, Any, Any, Any]:
     """The first findings of one piece of the list, by id and what it is sorted by."""
     keys = (FindingRow.id, FindingRow.severity, FindingRow.score, FindingRow.fpr)
     statement = select(*keys).where(*part.conditions, *asked.conditions)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_, union
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from registry_auditor.domain import BaseSource, ModelRef
 from registry_auditor.errors import NotFound
@@ -23,12 +23,21 @@ Edge = tuple[Entry, Entry, BaseSource | None]
 
 def lineage(session: Session, model: str | None, *, limit: int) -> list[Descent]:
     """Who was made from whom: all models by name, or those above and below one, the nearest first."""
-    edges = _edges(session, limit) if model is None else _around(session, entry_of(model), limit)
+    edges = _all(session, limit) if model is None else _around(session, entry_of(model), limit)
     audits = newest.of_entries(session, {tuned for tuned, _, _ in edges}) if edges else {}
     return [
         Descent(ModelRef(*tuned), ModelRef(*base), source, audits[tuned].verdict if tuned in audits else None)
         for tuned, base, source in edges
     ]
+
+
+def _all(session: Session, limit: int) -> list[Edge]:
+    claimed = select(SightingRow.id).where(SightingRow.model_id == Tuned.id, SightingRow.base_id.is_not(None))
+    examined = select(AuditRow.id).where(AuditRow.model_id == Tuned.id, AuditRow.base_id.is_not(None))
+    made = select(Tuned.within, Tuned.name).where(or_(claimed.exists(), examined.exists()))
+    first = made.group_by(Tuned.within, Tuned.name).order_by(Tuned.within, Tuned.name).limit(limit)
+    entries = [(within, name) for within, name in session.execute(first)]
+    return _edges(session, limit, of=entries) if entries else []
 
 
 def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
@@ -57,21 +66,22 @@ def _edges(
         return []
     conditions: list[ColumnElement[bool]] = []
     if of is not None:
-        conditions.append(tuple_(Tuned.within, Tuned.name).in_(list(of)))
+        conditions.append(newest.named(of, Tuned))
     if to is not None:
-        conditions.append(tuple_(Base.within, Base.name).in_(list(to)))
+        conditions.append(newest.named(to, Base))
     told = union(_told(SightingRow, SightingRow.source, conditions), _told(AuditRow, AuditRow.base_source, conditions))
     each = told.subquery()
     # An audit may know nobody who says so, or somebody else than the registry: each pair is one edge.
     names = (each.c.registry, each.c.name, each.c.base_registry, each.c.base_name)
     grouped = select(*names, func.max(each.c.source, type_=SightingRow.source.type)).group_by(*names)
     rows = session.execute(grouped.order_by(*names).limit(limit))
-    return [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
+    edges: list[Edge] = [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
+    return [edge for edge in edges if (of is None or edge[0] in of) and (to is None or edge[1] in to)]
 
 
 def _told(
     table: type[SightingRow] | type[AuditRow],
-    source: ColumnElement[BaseSource | None],
+    source: InstrumentedAttribute[BaseSource | None],
     conditions: Collection[ColumnElement[bool]],
 ) -> Select[str, str, str, str, BaseSource | None]:
     other = ~and_(Tuned.within == Base.within, Tuned.name == Base.name)

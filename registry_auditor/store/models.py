@@ -101,7 +101,9 @@ def _summaries(session: Session, entries: Sequence[Row[str, str, int]]) -> tuple
     )
     seen_at = {
         (within, name): at
-        for within, name, at in session.execute(seen.where(ENTRY.in_(names)).group_by(ModelRow.within, ModelRow.name))
+        for within, name, at in session.execute(
+            seen.where(newest.named(names)).group_by(ModelRow.within, ModelRow.name)
+        )
     }
     audits = newest.of_entries(session, names)
     counts = newest.counts(session, [audit.id for audit in audits.values()])
@@ -164,18 +166,21 @@ def _revised(session: Session, ids: Sequence[int]) -> tuple[Revision, ...]:
 def _revision(
     model: ModelRow, seen: Sequence[Row[SightingRow, ModelRow]], audit: Audit | None, counts: Mapping[Severity, int]
 ) -> Revision:
-    latest, base = seen[-1] if seen else (None, None)
-    claimed = None if base is None else rows.model_ref(base)
+    latest: SightingRow | None = None
+    base: ModelRow | None = None
+    if seen:
+        latest, base = seen[-1]
+    asked = None if audit is None else audit.job
     return Revision(
         ref=rows.model_ref(model),
         digest=model.digest,
         audit=audit,
         counts=counts,
         first_seen_at=min((row[0].first_seen_at for row in seen), default=None),
-        last_seen_at=latest and latest.last_seen_at,
-        base=claimed or (audit and audit.job.base),
-        base_source=(latest and latest.source) or (audit and audit.job.base_source),
-        skipped=latest and latest.skipped,
+        last_seen_at=latest.last_seen_at if latest else None,
+        base=rows.model_ref(base) if base else asked.base if asked else None,
+        base_source=latest.source if latest and latest.source else asked.base_source if asked else None,
+        skipped=latest.skipped if latest else None,
     )
 
 

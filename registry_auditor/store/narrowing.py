@@ -7,8 +7,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, false, func, select, tuple_, union_all
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
 
 from registry_auditor.domain import Severity
 from registry_auditor.store import filters as only
@@ -87,7 +85,7 @@ def _shown(session: Session, filters: FindingFilters) -> Conditions:
 
 def _kinds(session: Session, filters: FindingFilters) -> tuple[Kind, ...] | None:
     """The kinds that fit; None if all do."""
-    severity, code, analyzer = (filters.get(name) for name in ("severity", "code", "analyzer"))
+    severity, code, analyzer = filters.get("severity"), filters.get("code") or None, filters.get("analyzer") or None
     severities = [each for each in Severity if severity is None or each.at_least(severity)]
     if code is None and analyzer is None:
         return None if severity is None else tuple((None, each) for each in severities)
@@ -110,7 +108,7 @@ def _narrowings(
     if (max_fpr := filters.get("max_fpr")) is not None:
         low = FindingRow.fpr <= max_fpr
         found.append(
-            Narrowing(select(FindingRow.id).where(low), [low], [_unindexed(session, FindingRow.fpr) <= max_fpr])
+            Narrowing(select(FindingRow.id).where(low), [low], [only.unindexed(session, FindingRow.fpr) <= max_fpr])
         )
     if text := filters.get("text"):
         found.append(_spoken(session, text))
@@ -141,11 +139,11 @@ def _plain(session: Session, filters: FindingFilters) -> Conditions:
     if analyzer := filters.get("analyzer"):
         conditions.append(FindingRow.analyzer == analyzer)
     if (calibrated := filters.get("calibrated")) is not None:
-        fpr = _unindexed(session, FindingRow.fpr)
+        fpr = only.unindexed(session, FindingRow.fpr)
         conditions.append(fpr.is_not(None) if calibrated else fpr.is_(None))
     if filters.get("state") is TriageState.NOT_SET:
         conditions.append(of_state(session, TriageState.NOT_SET))
-    found_at = _unindexed(session, FindingRow.created_at)
+    found_at = only.unindexed(session, FindingRow.created_at)
     if since := filters.get("since"):
         conditions += [found_at >= since, FindingRow.id >= first_at(since - APART)]
     if until := filters.get("until"):
@@ -161,10 +159,11 @@ def _standing(session: Session, filters: FindingFilters) -> Conditions:
 
 
 def _of_kinds(session: Session, kinds: tuple[Kind, ...]) -> ColumnElement[bool]:
-    severity, code = (_unindexed(session, column) for column in (FindingRow.severity, FindingRow.code))
+    severity, code = (only.unindexed(session, column) for column in (FindingRow.severity, FindingRow.code))
+    found: ColumnElement[bool] = tuple_(code, severity).in_(kinds)
     if all(kind[0] is None for kind in kinds):
-        return severity.in_([kind[1] for kind in kinds])
-    return tuple_(code, severity).in_(kinds)
+        found = severity.in_([kind[1] for kind in kinds])
+    return found
 
 
 def _counts(session: Session, fitting: list[Select[Any]], few: int) -> list[int]:
@@ -174,10 +173,3 @@ def _counts(session: Session, fitting: list[Select[Any]], few: int) -> list[int]
     limited = [each.limit(few + 1).subquery() for each in fitting]
     counts = [select(func.count()).select_from(each).scalar_subquery() for each in limited]
     return list(session.execute(select(*counts)).one())
-
-
-def _unindexed(session: Session, column: Any) -> Any:
-    """`column`, of which SQLite, which keeps no statistics, must not believe that it narrows the question most."""
-    if session.get_bind().dialect.name != "sqlite":
-        return column
-    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ScalarSelect, func, select, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from registry_auditor.domain import Audit, Severity, Verdict
@@ -21,11 +21,17 @@ def of_entries(session: Session, entries: Collection[Entry]) -> dict[Entry, Audi
     newest = (
         select(func.max(AuditRow.id))
         .join(ModelRow, ModelRow.id == AuditRow.model_id)
-        .where(tuple_(ModelRow.within, ModelRow.name).in_(list(entries)))
+        .where(named(entries))
         .group_by(ModelRow.within, ModelRow.name)
     )
     found = session.execute(audits_with_models().where(AuditRow.id.in_(newest)))
     return {(model.within, model.name): rows.audit(audit, model, base) for audit, model, base in found}
+
+
+def named(entries: Collection[Entry], table: type[ModelRow] = ModelRow) -> ColumnElement[bool]:
+    """On `models`: those of `entries`, and those of the same name elsewhere; pairs would keep SQLite from an index."""
+    registries, names = ({entry[place] for entry in entries} for place in (0, 1))
+    return and_(table.within.in_(registries), table.name.in_(names))
 
 
 def of_models(session: Session, ids: Sequence[int]) -> dict[int, Audit]:
@@ -46,7 +52,10 @@ def counts(session: Session, audits: Sequence[str]) -> dict[str, dict[Severity, 
     found: dict[str, dict[Severity, int]] = {}
     for audit_id, severity, count in session.execute(shown):
         found.setdefault(audit_id, {})[severity] = count
-    return {audit_id: dict(sorted(each.items(), key=lambda item: -item[0].weight)) for audit_id, each in found.items()}
+    return {
+        audit_id: {severity: each[severity] for severity in Severity if severity in each}
+        for audit_id, each in found.items()
+    }
 
 
 def verdict_of_entry() -> ScalarSelect[Verdict | None]:

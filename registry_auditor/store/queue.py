@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import Audit, AuditState, Job, Queue, SubjectKey, Verdict
 from registry_auditor.errors import NotFound
 from registry_auditor.store import outbox, read, rows
-from registry_auditor.store.engine import changed, insert, now, read_in_order
+from registry_auditor.store.engine import alone, changed, insert, now, read_in_order
 from registry_auditor.store.sightings import register
-from registry_auditor.store.tables import UNFINISHED, UNSENT, AuditRow, ModelRow
+from registry_auditor.store.tables import LATEST, UNFINISHED, UNSENT, AuditRow, ModelRow
 
 
 def submit(session: Session, job: Job) -> Audit:
@@ -124,9 +124,22 @@ def finish(session: Session, audit_id: str, verdict: Verdict, reason: str, *, no
         time = now(session)
         audit.state, audit.verdict, audit.reason = AuditState.DONE, verdict, reason
         audit.finished_at, audit.lease_expires_at, audit.sent_at = time, None, None
+        mark_latest(session, audit)
         outbox.add(session, audit_id, notify, time)
         session.flush()
     return read.audit(session, audit_id)
+
+
+def mark_latest(session: Session, audit: AuditRow) -> None:
+    """Afterwards the newest of the finished audits of a registry entry is marked, of which `audit` is one now."""
+    model = session.get_one(ModelRow, audit.model_id)
+    alone(session, "latest", model.within, model.name)
+    session.flush()
+    revisions = select(ModelRow.id).where(ModelRow.within == model.within, ModelRow.name == model.name)
+    of_entry = (AuditRow.model_id.in_(revisions), AuditRow.state == AuditState.DONE)
+    newest = session.scalar(select(func.max(AuditRow.id)).where(*of_entry))
+    marked = update(AuditRow).where(or_(AuditRow.id == newest, and_(*of_entry, LATEST)))
+    changed(session, marked.values(latest=AuditRow.id == newest))
 
 
 def locked(session: Session, audit_id: str) -> AuditRow:

@@ -77,5 +77,5 @@ def _cancel(session: Session, audit_id: str, *, by: Author) -> Audit:
     row.state, row.verdict, row.reason = AuditState.DONE, Verdict.INCOMPLETE, f"cancelled by {by.name}"
     row.lease_expires_at = row.sent_at = None
     row.finished_at = written(session, by, "audits.cancel", target=row.id)
-    session.flush()
+    queue.mark_latest(session, row)
     return read.audit(session, row.id)

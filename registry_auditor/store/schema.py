@@ -141,7 +141,7 @@ def _compare(connection: Connection) -> Schema:
     if VERSION_TABLE in tables:
         found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
     if found is None:
-        state = SchemaState.FOREIGN if tables & set(people.Tables.metadata.tables) else SchemaState.EMPTY
+        state = SchemaState.FOREIGN if tables & set(people.TriageRow.metadata.tables) else SchemaState.EMPTY
     elif found not in known:
         state = SchemaState.NEWER
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from registry_auditor.domain import AuditState, BaseSource, Queue, RunStatus, Severity, Side, Verdict
@@ -16,6 +16,7 @@ List = list[Any]
 
 UNFINISHED = text("state <> 'done'")
 """As a condition, in the very words of the indexes: with a bound parameter neither database would use them."""
+LATEST = text("latest")
 UNSENT = text("state <> 'done' AND sent_at IS NULL")
 
 
@@ -97,6 +98,7 @@ class AuditRow(Tables):
         Index(None, "model_id", "id"),
         Index(None, "base_id", "id"),
         Index(None, "verdict", "id"),
+        Index("ix_audits_latest", "verdict", "id", sqlite_where=LATEST, postgresql_where=LATEST),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -119,6 +121,8 @@ class AuditRow(Tables):
     sent_at: Mapped[datetime | None]
     """When its id was handed to the broker; NULL again as soon as it does not wait."""
     verdict: Mapped[Verdict | None]
+    latest: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether it is the newest finished one of its registry entry, of whichever revision."""
     reason: Mapped[str | None]
     queued_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

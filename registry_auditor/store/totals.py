@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Subquery, and_, func, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, and_, func, select, union
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import AuditState, Queue, Severity, Verdict
 from registry_auditor.store.engine import now
-from registry_auditor.store.filters import fits, models_like
+from registry_auditor.store.filters import fits, models_like, unindexed
 from registry_auditor.store.messages import NoticeRow
 from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.outbox import STATES
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Backlog, NoticeState, RunTotal
 from registry_auditor.store.standing import active, dismissed, suppression
-from registry_auditor.store.tables import UNFINISHED, AuditRow, AuditRunRow, FindingRow, ModelRow, RunRow, TallyRow
+from registry_auditor.store.tables import (
+    LATEST,
+    UNFINISHED,
+    AuditRow,
+    AuditRunRow,
+    FindingRow,
+    ModelRow,
+    RunRow,
+    TallyRow,
+)
 
 
 def backlog(session: Session) -> list[Backlog]:
@@ -44,9 +53,8 @@ def notice_totals(session: Session) -> dict[NoticeState, int]:
 
 def verdicts(session: Session) -> dict[Verdict, int]:
     """How many models have which verdict in their newest finished audit."""
-    newest = _newest_finished()
-    counted = select(AuditRow.verdict, func.count()).join(newest, newest.c.id == AuditRow.id)
-    found = dict(session.execute(counted.group_by(AuditRow.verdict)).all())
+    counted = select(AuditRow.verdict, func.count()).where(LATEST).group_by(AuditRow.verdict)
+    found = {verdict: count for verdict, count in session.execute(counted)}
     return {verdict: found.get(verdict, 0) for verdict in Verdict}
 
 
@@ -55,29 +63,30 @@ def severities(session: Session) -> dict[Severity, int]:
 
     All of them, from the tallies of their runs, less those that people have set aside, which are few.
     """
-    newest = _newest_finished()
     tallied = (
         select(TallyRow.severity, func.sum(TallyRow.findings))
         .join(AuditRunRow, AuditRunRow.run_id == TallyRow.run_id)
-        .join(newest, newest.c.id == AuditRunRow.audit_id)
+        .where(AuditRunRow.audit_id.in_(select(AuditRow.id).where(LATEST)))
     )
     found = dict(session.execute(tallied.group_by(TallyRow.severity)).all())
     aside = _set_aside(session).subquery()
-    less = dict(session.execute(select(aside.c.severity, func.count()).group_by(aside.c.severity)).all())
+    counted = select(aside.c.severity, func.count()).group_by(aside.c.severity)
+    less: dict[Severity, int] = {severity: count for severity, count in session.execute(counted)}
     return {severity: found.get(severity, 0) - less.get(severity, 0) for severity in Severity}
 
 
 def _set_aside(session: Session) -> CompoundSelect[Any]:
     """Those that are dismissed or suppressed, of the findings that the newest finished audits show."""
-    newest = select(_newest_finished()).cte("newest_finished")
+    is_latest = select(AuditRow.id).where(AuditRow.id == AuditRunRow.audit_id, LATEST).correlate(AuditRunRow).exists()
     of_these = (
         select(AuditRunRow.audit_id, FindingRow.id, FindingRow.severity)
         .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
-        .where(AuditRunRow.audit_id.in_(select(newest.c.id)))
+        .where(is_latest)
     )
     rules = [suppression(row) for row in session.scalars(select(SuppressionRow).where(*active(session)))]
     single = [rule.fingerprint for rule in rules if rule.fingerprint and not (rule.code or rule.model)]
-    theirs = [FindingRow.fingerprint.in_(dismissed(session)), FindingRow.fingerprint.in_(single)]
+    theirs: list[ColumnElement[bool]] = [FindingRow.fingerprint.in_(dismissed(session))]
+    theirs.append(FindingRow.fingerprint.in_(single))
     # A select for each rule: with all at once, every pattern would be compared with every finding.
     theirs += [_covered(session, rule) for rule in rules if rule.code or rule.model]
     return union(*(of_these.where(condition) for condition in theirs))
@@ -87,16 +96,10 @@ def _covered(session: Session, rule: Suppression) -> ColumnElement[bool]:
     """On `findings` and `audit_runs`: what `rule` covers."""
     conditions: list[ColumnElement[bool]] = []
     if rule.model is not None:
-        of_models = select(AuditRow.id).join(ModelRow, ModelRow.id == AuditRow.model_id)
+        of_models = select(AuditRow.id).join(ModelRow, ModelRow.id == AuditRow.model_id).where(LATEST)
         conditions.append(AuditRunRow.audit_id.in_(of_models.where(models_like(session, rule.model))))
     if rule.code is not None:
-        conditions.append(fits(session, FindingRow.code, rule.code))
+        conditions.append(fits(session, unindexed(session, FindingRow.code), rule.code))
     if rule.fingerprint is not None:
         conditions.append(FindingRow.fingerprint == rule.fingerprint)
     return and_(*conditions)
-
-
-def _newest_finished() -> Subquery:
-    """Of each registry entry, the id of the newest audit that is done."""
-    each = select(func.max(AuditRow.id).label("id")).join(ModelRow, ModelRow.id == AuditRow.model_id)
-    return each.where(AuditRow.state == AuditState.DONE).group_by(ModelRow.within, ModelRow.name).subquery()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import string
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, column, func, literal, literal_column, select, table
 
 from registry_auditor.store.columns import plain_text
 from registry_auditor.store.tables import FindingRow
 
-INDEXED = literal_column(
+INDEXED: ColumnElement[Any] = literal_column(
     r"""to_tsvector('simple',
     translate(left(findings.message, 10000), E'!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))"""
 )

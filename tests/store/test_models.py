@@ -179,7 +179,7 @@ def test_the_number_of_statements_does_not_grow_with_the_models(
         return {name: len(counted(store, ask)) for name, ask in asks.items()}
 
     expected = {
-        "list": 4, "get": 4, "revisions": 5, "all lineage": 2, "lineage of one": 5, "verdicts": 1, "severities": 3
+        "list": 4, "get": 4, "revisions": 5, "all lineage": 3, "lineage of one": 5, "verdicts": 1, "severities": 3
     }  # fmt: skip
     audited("org/a", Severity.LOW)
     assert asked() == expected
