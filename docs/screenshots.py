@@ -1,0 +1,61 @@
+"""Takes the pictures in docs/screenshots from two small real audits: python docs/screenshots.py
+
+It wants Chromium on the machine, as the browser tests do.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.conftest import CHROMIUM, Site, audited
+from tests.browser.served import serving
+
+FOLDER = Path(__file__).parent / "screenshots"
+LARGEST_BYTES = 150_000
+WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 375, "height": 720}
+SHOTS = (
+    ("overview", "light", WIDE),
+    ("overview", "dark", WIDE),
+    ("audit", "light", WIDE),
+    ("audit", "dark", PHONE),
+    ("direction", "light", WIDE),
+    ("finding", "light", WIDE),
+    ("comparison", "dark", WIDE),
+    ("analyzer", "light", WIDE),
+    ("findings", "light", PHONE),
+)
+
+
+def shoot(browser: Browser, site: Site) -> None:
+    """Write every picture."""
+    paths = site.paths()
+    for name, scheme, size in SHOTS:
+        context = browser.new_context(color_scheme=scheme, viewport=size)
+        page = context.new_page()
+        page.goto(site.address + paths[name])
+        file = FOLDER / f"{name}-{scheme}{'-phone' if size is PHONE else ''}.png"
+        page.screenshot(path=file)
+        assert file.stat().st_size <= LARGEST_BYTES, f"{file} is too large for the repository"
+        print(file.name, file.stat().st_size)
+        context.close()
+
+
+def main() -> None:
+    """Audit, serve, look."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        db = audited(Path(folder))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with serving(db, "--no-auth") as address:
+            shoot(browser, Site(address, db))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
