@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from registry_auditor.api.admission import admitted
 from registry_auditor.api.v1.etags import IfNoneMatch, tagged
 from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Set, Submitter, answer, once
-from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Shape
+from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
 from registry_auditor.report.records import Json
@@ -30,11 +30,10 @@ class Only(Filters):
     until: AwareDatetime | None = Field(None, description="Queued before.")
 
 
-class Wanted(Shape):
+class Wanted(Sent):
     """An audit that somebody asks for."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"model": "hf:org/tuned", "base": "hf:org/base", "fail_on": "high"}]},
     )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from registry_auditor.api.v1.given import MODEL_GLOB, READS, AuditId, Filters, Glob, Kept, Paging, Plain, answer
-from registry_auditor.api.v1.shapes import Direction, Items, Reference, Shape
+from registry_auditor.api.v1.shapes import Direction, Items, Reference, Sent, Shape
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
 
@@ -26,20 +26,17 @@ class Only(Filters):
     rank: int | None = Field(None, ge=0, le=2**31 - 1, description="0: the strongest of each matrix.")
 
 
-class Stored(Shape):
+class Stored(Sent):
     """A stored direction."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bank: str = Field(pattern=r"^[0-9a-f]{64}$")
     ordinal: int = Field(ge=0, le=2**31 - 1)
 
 
-class Search(Shape):
+class Search(Sent):
     """What neighbours are looked for: of a stored direction, of a vector over a base, or of all that an audit found."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"vector": [0.6, 0.8], "basis": "hf:org/base", "min_cosine": 0.5}]},
     )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Id, Kept, Paging, Plain, Triager, answer, once
-from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Shape, Suppression
+from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Sent, Shape, Suppression
 from registry_auditor.domain import Severity
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
@@ -61,11 +61,10 @@ class Events(Shape):
     next: None = None
 
 
-class Said(Shape):
+class Said(Sent):
     """What somebody says about a finding."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

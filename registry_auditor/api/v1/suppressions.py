@@ -8,18 +8,17 @@ from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import MODEL_GLOB, READS, Id, Kept, Paging, Plain, Triager, answer, once
-from registry_auditor.api.v1.shapes import Items, Shape, Suppression
+from registry_auditor.api.v1.shapes import Items, Sent, Suppression
 from registry_auditor.report import records
 from registry_auditor.report.records import Json
 
 routes = APIRouter(tags=["suppressions"])
 
 
-class Rule(Shape):
+class Rule(Sent):
     """A new rule; every pattern that it has must fit."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import ADMINS, Admin, Kept, Paging, Plain, answer, once
-from registry_auditor.api.v1.shapes import Items, Moment, Shape
+from registry_auditor.api.v1.shapes import Items, Moment, Sent, Shape
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json
 from registry_auditor.store.access import Scope
@@ -38,11 +38,10 @@ class NewToken(Token):
     secret: str | None = Field(description="Shown once: null when the request is repeated.", examples=["ra_…"])
 
 
-class WantedToken(Shape):
+class WantedToken(Sent):
     """A token that somebody asks for."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "ci", "scopes": ["submit"], "expires_at": "2027-01-31T00:00:00Z"}],
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -119,8 +120,9 @@ def test_pages_need_a_token_too(api: Api) -> None:
         for method, path in routes_of(api.app.routes)
         if (method, path) not in ROUTES and not path.startswith(("/static", "/login", "/logout"))
     ]
+    assert inside
     for method, path in inside:
-        where = "".join("x" if "{" in part else part for part in path.replace("}", "}\0").split("\0"))
+        where = re.sub(r"{[^}]*}", "1", path)
         answer = api.stranger.request(method, where, follow_redirects=False)
         assert answer.status_code in (303, 401, 403), (method, path, answer.status_code)
 
