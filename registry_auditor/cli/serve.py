@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,18 +38,31 @@ def serve(
 
     Example: registry-auditor serve --host 127.0.0.1 --port 8321
     """
-    from registry_auditor.api.app import create_app
-    from registry_auditor.config import load
+    with ExitStack() as stack:
+        with _nothing_thrown_away():
+            from registry_auditor.api.app import create_app
+            from registry_auditor.config import load
 
-    settings = load(db=db, banks=banks)
-    with options.open_store(settings) as store:
-        app = create_app(settings, store, open_to_all=no_auth)
+            settings = load(db=db, banks=banks)
+            store = stack.enter_context(options.open_store(settings))
+            app = create_app(settings, store, open_to_all=no_auth)
         with _listen(host, port) as listening:
             if no_auth:
                 _require_loopback(host, listening)
             shown = f"[{host}]" if listening.family == socket.AF_INET6 else host
             typer.echo(f"listening on http://{shown}:{port}", err=True)
             _run(app, listening)
+
+
+@contextmanager
+def _nothing_thrown_away() -> Iterator[None]:
+    """While modules are loaded, which stay: to look for garbage among them takes a tenth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _listen(host: str, port: int) -> socket.socket:
