@@ -18,7 +18,7 @@ from tests.browser.served import serving
 
 FOLDER = Path(__file__).parent / "screenshots"
 LARGEST_BYTES = 150_000
-WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 375, "height": 720}
+WIDE, PHONE = {"width": 1180, "height": 720}, {"width": 375, "height": 720}
 SHOTS = (
     ("overview", "light", WIDE),
     ("overview", "dark", WIDE),
@@ -27,7 +27,6 @@ SHOTS = (
     ("direction", "light", WIDE),
     ("finding", "light", WIDE),
     ("comparison", "dark", WIDE),
-    ("analyzer", "light", WIDE),
     ("findings", "light", PHONE),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from registry_auditor.report import words
 from registry_auditor.report.document import Report
+from registry_auditor.report.visible import visible
 from registry_auditor.store import StoredFinding
 
 GAPS_SHOWN = 20
@@ -90,4 +91,4 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str
 
 def _cell(text: str) -> str:
     """`text` on one line with everything escaped that Markdown or HTML would act on."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", visible(" ".join(text.split())))

@@ -102,8 +102,7 @@ def truncated(text: str, most: int) -> str:
 
 def short(digest: str | None) -> str:
     """The beginning of a digest or commit, which is what a person compares."""
-    kind, colon, rest = (digest or "–").rpartition(":")
-    return f"{kind}{colon}{rest[: words.DIGEST_CHARACTERS]}"
+    return (digest or "–").rpartition(":")[2][: words.DIGEST_CHARACTERS]
 
 
 def first(items: Any, most: int) -> list[Any]:
