@@ -54,6 +54,7 @@ def downgrade() -> None:
         op.execute("DROP TABLE finding_numbers")
     else:
         op.execute("DROP INDEX ix_findings_words")
+        op.execute("DROP INDEX ix_models_beginning")
     op.drop_index("ix_audits_latest", "audits")
     op.drop_column("audits", "latest")
     op.drop_table("tallies")
@@ -90,6 +91,7 @@ def _sqlite() -> None:
 
 
 def _postgresql() -> None:
+    op.execute("CREATE INDEX ix_models_beginning ON models (registry, name text_pattern_ops)")
     op.execute(f"CREATE INDEX ix_findings_words ON findings USING gin (({WORDS}))")
 
 

@@ -180,9 +180,10 @@ def _beginning(session: Session, glob: str) -> Conditions:
     if not colon:
         return []
     conditions: Conditions = [ModelRow.within == registry]
-    first = name.partition("@")[0]
-    if first and session.get_bind().dialect.name == "sqlite":  # which compares text by its bytes
-        conditions += [ModelRow.name >= first, ModelRow.name <= first + "\U0010ffff"]
+    if first := name.partition("@")[0]:
+        # By bytes, whatever language a PostgreSQL database sorts in; it has an index for that.
+        least, most = (">=", "<=") if session.get_bind().dialect.name == "sqlite" else ("~>=~", "~<=~")
+        conditions += [ModelRow.name.bool_op(least)(first), ModelRow.name.bool_op(most)(first + "\U0010ffff")]
     return conditions
 
 

@@ -30,6 +30,8 @@ def findings(
     if asked is None:
         return Page((), None)
     parts = [whole(order, last)] if asked.few else pieces(order, last, asked.kinds)
+    if order is FindingOrder.FPR and not asked.few and filters.get("max_fpr") is not None:
+        parts = parts[:-1]  # those that nobody has measured: they would all be looked at in vain
     if not parts:
         return Page((), None)
     top = _first_of([_part(asked, part, limit + 1) for part in parts], order, limit + 1)

@@ -22,8 +22,8 @@ VERSION_TABLE = "registry_auditor_schema"
 MIGRATION_LOCK = 0x7265675F617564
 """Any number, as long as nobody else locks it: this one spells `reg_aud`."""
 
-WORDED = ("finding_numbers", "finding_words", "ix_findings_words")
-"""What the names begin with of tables and indexes that only one kind of database has: full text is nowhere standard."""
+SPECIAL = ("finding_numbers", "finding_words", "ix_findings_words", "ix_models_beginning")
+"""How tables and indexes begin that only one kind of database has: for full text, and for what begins alike."""
 
 
 class SchemaState(StrEnum):
@@ -76,7 +76,7 @@ def revisions() -> tuple[str, ...]:
 
 def is_common(name: str | None, _kind: object, _parents: object) -> bool:
     """Whether Alembic is to compare the table or index of this name with the code."""
-    return name is None or not name.startswith(WORDED)
+    return name is None or not name.startswith(SPECIAL)
 
 
 def check(url: str) -> Schema:
