@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -39,7 +39,7 @@ def audit(visit: Here, audit: str) -> HTMLResponse:
     shown = view(document, Places.of(visit.store).strengths(document.audit.id))
     title = f"Audit of {words.model(document.audit.job.model)}"
     crumbs = (("/audits", "Audits"),)
-    files = {"banks": document.banks, "suffixes": SUFFIXES, "formats": FORMATS}
+    files: dict[str, Any] = {"banks": document.banks, "suffixes": SUFFIXES, "formats": FORMATS}
     return visit.page("audit.html", title, crumbs=crumbs, view=shown, **files)
 
 

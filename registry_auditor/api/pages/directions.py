@@ -14,8 +14,8 @@ from registry_auditor.domain import Finding
 from registry_auditor.errors import StoreError
 from registry_auditor.report import plots
 from registry_auditor.store import Store, StoredDirection
-from registry_auditor.store.neighbours import Nearest
 from registry_auditor.store.places import Places
+from registry_auditor.store.search.neighbours import Nearest
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 NEIGHBOURS = 12
