@@ -24,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from registry_auditor.domain import Coverage, Direction, Job, ModelRef, Run, RunStatus, Side, Site, StepKey, SubjectKey
-from registry_auditor.store import Store, spaces
+from registry_auditor.store import Store
 from registry_auditor.store.banks import BankFolder
-from registry_auditor.store.index import Space
-from registry_auditor.store.neighbours import Nearest
-from registry_auditor.store.scan import exact_scores
-from registry_auditor.store.search import Search
-from registry_auditor.store.spaces import Place
-from registry_auditor.store.vectors import rows
+from registry_auditor.store.search import Search, spaces
+from registry_auditor.store.search.index import Space
+from registry_auditor.store.search.neighbours import Nearest
+from registry_auditor.store.search.scan import exact_scores
+from registry_auditor.store.search.spaces import Place
+from registry_auditor.store.search.vectors import rows
 
 Vectors = npt.NDArray[np.float32]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_auditor.store import StoredDirection
-    from registry_auditor.store.neighbours import Nearest, Neighbour, Shared
+    from registry_auditor.store.search.neighbours import Nearest, Neighbour, Shared
 
 app = typer.Typer(no_args_is_help=True)
 

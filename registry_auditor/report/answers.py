@@ -11,8 +11,8 @@ from registry_auditor.report.records import Json, moment
 from registry_auditor.store.access import Token, Written
 from registry_auditor.store.banklist import BankFile
 from registry_auditor.store.catalogue import AnalyzerInfo, Descent, ModelSummary, Revision, model_id
-from registry_auditor.store.neighbours import Nearest, Neighbour, Pair, Shared, SharedWith
 from registry_auditor.store.opinions import FindingEvent
+from registry_auditor.store.search.neighbours import Nearest, Neighbour, Pair, Shared, SharedWith
 
 
 def model(summary: ModelSummary) -> Json:

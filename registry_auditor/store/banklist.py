@@ -11,12 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry_auditor.errors import NotFound, StoreError
-from registry_auditor.store import spaces
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.read import page
 from registry_auditor.store.records import Page
+from registry_auditor.store.search import spaces
+from registry_auditor.store.search.vectors import Vectors, rows
 from registry_auditor.store.tables import BankRow
-from registry_auditor.store.vectors import Vectors, rows
 
 COLUMNS = (
     BankRow.sha256,

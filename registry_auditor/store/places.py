@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry_auditor.errors import NotFound
-from registry_auditor.store import spaces
 from registry_auditor.store.part import Part
 from registry_auditor.store.records import StoredDirection
+from registry_auditor.store.search import spaces
 from registry_auditor.store.tables import AuditRunRow, DirectionRow, RunBankRow
 
 MOST = 20_000

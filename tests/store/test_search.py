@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from registry_auditor.domain import Direction, Job, ModelRef, Run, Side, Site, StepKey, SubjectKey
 from registry_auditor.errors import NotFound, StoreError, UsageError
-from registry_auditor.store import Store, index
+from registry_auditor.store import Store
 from registry_auditor.store.banks import BankFolder
+from registry_auditor.store.search import index
 from registry_auditor.store.tables import BankRow
 
 Vectors = npt.NDArray[np.float32]

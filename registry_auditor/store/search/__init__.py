@@ -10,15 +10,16 @@ import numpy.typing as npt
 from sqlalchemy import Engine
 
 from registry_auditor.errors import NotFound, StoreError, UsageError
-from registry_auditor.store import read, sharing, spaces
+from registry_auditor.store import read
 from registry_auditor.store.banks import BankFolder
-from registry_auditor.store.index import Index, Space
-from registry_auditor.store.neighbours import Hit, Nearest, Shared, merged, neighbours, unit
 from registry_auditor.store.part import Part
 from registry_auditor.store.records import StoredDirection
-from registry_auditor.store.scan import ROUNDS, Candidates, Scores, exact_scores, sketched_scores
-from registry_auditor.store.spaces import SpaceKey
-from registry_auditor.store.vectors import BankFile, Vectors, rows
+from registry_auditor.store.search import sharing, spaces
+from registry_auditor.store.search.index import Index, Space
+from registry_auditor.store.search.neighbours import Hit, Nearest, Shared, merged, neighbours, unit
+from registry_auditor.store.search.scan import ROUNDS, Candidates, Scores, exact_scores, sketched_scores
+from registry_auditor.store.search.spaces import SpaceKey
+from registry_auditor.store.search.vectors import BankFile, Vectors, rows
 
 NEIGHBOURS = 10
 """How many are given when nobody says how many."""

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from registry_auditor.errors import StoreError
 from registry_auditor.store.banks import BankFolder
-from registry_auditor.store.index import Space
-from registry_auditor.store.vectors import Vectors, blocks, rows
+from registry_auditor.store.search.index import Space
+from registry_auditor.store.search.vectors import Vectors, blocks, rows
 
 Scores = npt.NDArray[Any]
 """For each position a number that is larger where the |cos| is, or seems; −1 where not to look."""

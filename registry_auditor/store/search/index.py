@@ -16,11 +16,11 @@ import numpy.typing as npt
 from sqlalchemy import Engine
 
 from registry_auditor.errors import StoreError
-from registry_auditor.store import sketches, spaces
 from registry_auditor.store.banks import BankFolder
 from registry_auditor.store.part import Part
-from registry_auditor.store.spaces import Place, SpaceKey
-from registry_auditor.store.vectors import BankFile, present
+from registry_auditor.store.search import sketches, spaces
+from registry_auditor.store.search.spaces import Place, SpaceKey
+from registry_auditor.store.search.vectors import BankFile, present
 
 Words = npt.NDArray[np.uint64]
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.errors import StoreError
 from registry_auditor.store.banks import BankFolder
+from registry_auditor.store.search.vectors import BankFile
 from registry_auditor.store.tables import BankRow
-from registry_auditor.store.vectors import BankFile
 
 Words = npt.NDArray[np.uint64]
 

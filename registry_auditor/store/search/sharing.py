@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from registry_auditor.domain import ModelRef
-from registry_auditor.store.index import Space
-from registry_auditor.store.neighbours import Pair, SharedWith
 from registry_auditor.store.records import StoredDirection
-from registry_auditor.store.spaces import Place, SpaceKey
-from registry_auditor.store.vectors import Vectors
+from registry_auditor.store.search.index import Space
+from registry_auditor.store.search.neighbours import Pair, SharedWith
+from registry_auditor.store.search.spaces import Place, SpaceKey
+from registry_auditor.store.search.vectors import Vectors
 
 PAIRS = 5
 """How many pairs are shown for a model."""

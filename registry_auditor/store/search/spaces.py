@@ -14,8 +14,8 @@ from registry_auditor.errors import NotFound, UsageError
 from registry_auditor.store import filters as only
 from registry_auditor.store import rows
 from registry_auditor.store.records import StoredDirection
+from registry_auditor.store.search.vectors import BankFile
 from registry_auditor.store.tables import AuditRow, AuditRunRow, BankRow, DirectionRow, ModelRow, RunBankRow
-from registry_auditor.store.vectors import BankFile
 
 Place = tuple[str, int]
 """A bank and a row of it."""
