@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from registry_auditor.domain import Severity
-    from registry_auditor.store.catalogue import Descent, ModelSummary
+    from registry_auditor.store.catalogue import Descent, ModelSummary, Revision
 
 app = typer.Typer(no_args_is_help=True)
 SHOWN = 20
@@ -112,7 +112,7 @@ def _id(model: str) -> str:
         return model
 
 
-def _verdict(each: ModelSummary) -> str:
+def _verdict(each: ModelSummary | Revision) -> str:
     return "not audited" if each.audit is None else each.audit.verdict or each.audit.state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, column, func, inspect, select, table
+from sqlalchemy.exc import OperationalError
 
 from registry_auditor.errors import SchemaMismatch, StoreError
 from registry_auditor.store import people  # its tables are part of the schema
-from registry_auditor.store.engine import WRITES, connect, failures_of, parse, shown, sqlite_file
+from registry_auditor.store.engine import BUSY_TIMEOUT_S, WRITES, connect, failures_of, parse, shown, sqlite_file
 
 MIGRATIONS = files("registry_auditor.migrations")
 """Where the package lies, installed or not."""
@@ -170,4 +172,11 @@ def _use_wal(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         # begin="": SQLite cannot change it within a transaction
         with engine.execution_options(begin="").connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            deadline = time.monotonic() + BUSY_TIMEOUT_S
+            while connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+                try:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                except OperationalError:  # refused at once, whatever the busy timeout, while another process does it
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)

@@ -43,8 +43,10 @@ def direction(visit: Here, bank: str, ordinal: Annotated[int, Path(ge=0, lt=2**3
 
 
 def _neighbours(store: Store, of: StoredDirection) -> tuple[Nearest | None, str | None]:
+    own = of.models[0]
+    mine = f"{own.registry}:{own.name}"
     try:
-        return store.search.nearest(of.bank, of.ordinal, limit=NEIGHBOURS), None
+        return store.search.nearest(of.bank, of.ordinal, limit=NEIGHBOURS, exclude_model=mine), None
     except StoreError:
         return None, "its bank file cannot be read; the log of the server says more"
 

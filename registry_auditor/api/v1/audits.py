@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat
 
 from registry_auditor.api.admission import admitted
 from registry_auditor.api.v1.etags import IfNoneMatch, tagged
-from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Set, Submitter, answer, once
+from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Plain, Set, Submitter, answer, once
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
@@ -30,6 +30,13 @@ class Only(Filters):
     until: AwareDatetime | None = Field(None, description="Queued before.")
 
 
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=Plain)]
+Scalar = (
+    bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | FiniteFloat | Annotated[str, Field(max_length=1000)] | None
+)
+Parameter = Scalar | Annotated[list[Scalar], Field(max_length=1000)]
+
+
 class Wanted(Sent):
     """An audit that somebody asks for."""
 
@@ -40,7 +47,7 @@ class Wanted(Sent):
     model: str = Field(max_length=1000, description="In a registry that the server watches.")
     base: str | None = Field(None, max_length=1000, description="By default what the model claims.")
     fail_on: Severity | None = Field(None, description="By default what the settings say.")
-    analyzers: dict[str, dict[str, Any]] | None = Field(
+    analyzers: dict[Name, dict[Name, Parameter]] | None = Field(
         None, max_length=100, description="Names, each with parameters of its own; by default as the settings say."
     )
 
