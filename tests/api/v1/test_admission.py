@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry_auditor.domain import ModelRef
 from registry_auditor.store.access import Scope
 from tests.api.v1.conftest import Api, Open
 
@@ -80,9 +82,8 @@ STRANGERS = (
 @pytest.mark.parametrize("model", STRANGERS)
 def test_what_no_watched_registry_has_is_refused(watched: Api, model: str) -> None:
     for body in ({"model": model}, {"model": "hf:org/tuned", "base": model}):
-        answer = watched.clients[Scope.SUBMIT].post(
-            "/api/v1/audits", content=__import__("json").dumps(body), headers={"content-type": "application/json"}
-        )
+        headers = {"content-type": "application/json"}
+        answer = watched.clients[Scope.SUBMIT].post("/api/v1/audits", content=json.dumps(body), headers=headers)
         assert answer.status_code == 422, answer.text
 
 
@@ -102,8 +103,6 @@ def test_mlflow_models_are_admitted_where_mlflow_is_watched(open_api: Open) -> N
 def test_what_a_watched_selection_has_shown_is_admitted(open_api: Open) -> None:
     """Of `hf:base_model:…` no author is known: what it showed is."""
     api = open_api(registries=["hf:org", "hf:base_model:meta/llama"])
-    from registry_auditor.domain import ModelRef
-
     assert ask(api, "hf:somebody/llama-tuned").status_code == 422
     api.store.record_sighting(ModelRef("hf", "somebody/llama-tuned", "7e6f"), registry="hf:base_model:meta/llama")
     assert ask(api, "hf:somebody/llama-tuned").status_code == 202
@@ -119,6 +118,13 @@ def test_analyzers_are_asked_for_by_name(watched: Api) -> None:
     audit = watched.store.audit(answer.json()["id"])
     assert audit.job.wish == {"svd-diff": {"max_rank": 5}}
     assert (audit.job.fail_on, str(audit.job.base)) == ("low", "hf:org/base")
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", '"\\ud800"', "9" * 400, "[" * 600 + "]" * 600, '{"a": 1}'])
+def test_a_parameter_that_no_analyzer_can_have_is_refused(still: Api, value: str) -> None:
+    body = f'{{"model": "hf:org/tuned", "analyzers": {{"svd-diff": {{"max_rank": {value}}}}}}}'
+    headers = {"content-type": "application/json"}
+    assert still.clients[Scope.SUBMIT].post("/api/v1/audits", content=body, headers=headers).status_code == 422
 
 
 def test_cancelling_ends_it_once(api: Api) -> None:

@@ -17,7 +17,7 @@ STATEMENTS: dict[str, int] = {
     "/api/v1/models/{model_id}/revisions": 5,
     "/api/v1/models/{model_id}/lineage": 5,
     "/api/v1/models/{model_id}/diff": 29,
-    "/api/v1/lineage": 2,
+    "/api/v1/lineage": 3,
     "/api/v1/audits": 1,
     "/api/v1/audits?model=hf:org/*&state=done": 1,
     "/api/v1/audits/{audit_id}": 1,
