@@ -37,8 +37,8 @@ def heat_maps(findings: Iterable[Finding]) -> list[Figure]:
     if not cells:
         return []
     wanted: tuple[tuple[str, str, Callable[[Mapping[str, Any]], float | None]], ...] = (
-        ("Relative update", "size of the update over size of the base weight", lambda cell: cell["relative_norm"]),
-        ("Strongest direction", "largest singular value of the update", lambda cell: cell["strength"]),
+        ("Relative update", "size of the update over size of the base weight", lambda cell: cell.get("relative_norm")),
+        ("Strongest direction", "largest singular value of the update", lambda cell: cell.get("strength")),
     )
     return [_heat_map(cells, title, about, value) for title, about, value in wanted]
 
@@ -63,11 +63,11 @@ def _heat_map(
     about: str,
     value: Callable[[Mapping[str, Any]], float | None],
 ) -> Figure:
-    layers = sorted({cell["layer"] for cell in cells if cell["layer"] is not None})
+    layers = sorted({cell.get("layer") for cell in cells if cell.get("layer") is not None})
     order = {layer: at for at, layer in enumerate(layers)}
     # Roles in the order of the network, layers in theirs, what belongs to no layer last.
-    ordered = sorted(cells, key=lambda cell: order.get(cell["layer"], len(order)))
-    drawn = [Cell(cell["role"], _layer(cell["layer"]), value(cell)) for cell in ordered]
+    ordered = sorted(cells, key=lambda cell: order.get(cell.get("layer"), len(order)))
+    drawn = [Cell(cell["role"], _layer(cell.get("layer")), value(cell)) for cell in ordered]
     known = [cell.value for cell in drawn]
     return Figure(
         title=f"{title}, layer by layer",

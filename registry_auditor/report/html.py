@@ -21,16 +21,9 @@ def html(document: Report) -> str:
     """The report; text that comes from a model is escaped, and what is invisible in it is spelled out."""
     text = style()
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            view=view(document, map(_strength, document.considered)),
-            style=Markup(text),
-            style_hash=Markup(digest),
-            linked=False,
-        )
-    )
+    page = _environment().get_template("report.html")
+    shown = view(document, map(_strength, document.considered))
+    return page.render(view=shown, style=Markup(text), style_hash=Markup(digest), linked=False) + "\n"
 
 
 def _strength(direction: StoredDirection) -> Strength:
