@@ -63,7 +63,7 @@ def _heat_map(
     about: str,
     value: Callable[[Mapping[str, Any]], float | None],
 ) -> Figure:
-    layers = sorted({cell.get("layer") for cell in cells if cell.get("layer") is not None})
+    layers = sorted({layer for cell in cells if (layer := cell.get("layer")) is not None})
     order = {layer: at for at, layer in enumerate(layers)}
     # Roles in the order of the network, layers in theirs, what belongs to no layer last.
     ordered = sorted(cells, key=lambda cell: order.get(cell.get("layer"), len(order)))
