@@ -92,11 +92,12 @@ def wait_for_runs(db: str, process: subprocess.Popen[str]) -> None:
 
 
 def lasting(report: Json) -> Json:
-    """A report without what differs between any two audits: its id, its times and what it cost."""
+    """A report without what differs between any two audits: ids, times and what it cost."""
     audit = {key: value for key, value in report["audit"].items() if key != "id" and not key.endswith("_at")}
     costs = ("seconds", "peak_memory_bytes")
     runs = [{key: value for key, value in run.items() if key not in costs} for run in report["runs"]]
-    return {**report, "audit": audit, "runs": runs}
+    findings = [{key: value for key, value in finding.items() if key != "id"} for finding in report["findings"]]
+    return {**report, "audit": audit, "runs": runs, "findings": findings}
 
 
 def run_ids(db: str, audit_id: str) -> list[str]:
