@@ -84,3 +84,17 @@ def cosine(one: Any, other: Any) -> float:
     """|cos| of two vectors."""
     one, other = torch.as_tensor(one).double(), torch.as_tensor(other).double()
     return abs(float(one @ other)) / float(one.norm() * other.norm())
+
+
+def one_matrix(tensors: dict[str, Tensor]) -> None:
+    """One direction added to one matrix: a finding of severity low."""
+    add_rank_one(tensors[weight(2, "mlp.down_proj")], seed=1)
+
+
+def ablated(tensors: dict[str, Tensor]) -> None:
+    """One direction taken out of everything that writes: a finding of severity medium."""
+    direction = unit(D, 5)
+    for layer in range(LAYERS):
+        for module in WRITERS:
+            matrix = tensors[weight(layer, module)]
+            matrix.sub_(direction[:, None] * (direction @ matrix))

@@ -92,7 +92,7 @@ def directions(
     order = (DirectionRow.strength.desc(), DirectionRow.bank_sha256.desc(), DirectionRow.ordinal.desc())
     found = session.scalars(select(DirectionRow).where(*conditions).order_by(*order).limit(limit + 1)).all()
     models = _models_of_banks(session, {row.bank_sha256 for row in found}, shown)
-    items = [_stored_direction(row, models[row.bank_sha256]) for row in found]
+    items = [stored_direction(row, models[row.bank_sha256]) for row in found]
     return page(items, limit, lambda item: cursor("directions", item.strength, item.bank, item.ordinal))
 
 
@@ -176,7 +176,8 @@ def stored_finding(row: FindingRow, audit_id: str, model: ModelRef) -> StoredFin
     )
 
 
-def _stored_direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDirection:
+def stored_direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDirection:
+    """The direction of a row, which `models` have."""
     return StoredDirection(
         bank=row.bank_sha256,
         ordinal=row.ordinal,

@@ -12,27 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from registry_auditor.cli.options import ReportFormat
-from tests.planted import LAYERS, WEIGHTS, WRITERS, D, add_rank_one, unit, weight
+from tests.planted import WEIGHTS, ablated, one_matrix
 
 Cli = Callable[..., Any]
 FORMATS = tuple(ReportFormat)
 COMMAND = Path(sys.executable).with_name("registry-auditor")
-
-
-def one_matrix(tensors: dict[str, Tensor]) -> None:
-    add_rank_one(tensors[weight(2, "mlp.down_proj")], seed=1)
-
-
-def ablated(tensors: dict[str, Tensor]) -> None:
-    """One direction taken out of everything that writes: a finding of severity medium."""
-    direction = unit(D, 5)
-    for layer in range(LAYERS):
-        for module in WRITERS:
-            matrix = tensors[weight(layer, module)]
-            matrix.sub_(direction[:, None] * (direction @ matrix))
 
 
 @pytest.fixture

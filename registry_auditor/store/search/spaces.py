@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import ModelRef, Site
+from registry_auditor.domain import ModelRef
 from registry_auditor.errors import NotFound, UsageError
 from registry_auditor.store import filters as only
-from registry_auditor.store import rows
+from registry_auditor.store import read, rows
 from registry_auditor.store.records import StoredDirection
 from registry_auditor.store.search.vectors import BankFile
 from registry_auditor.store.tables import AuditRow, AuditRunRow, BankRow, DirectionRow, ModelRow, RunBankRow
@@ -138,7 +138,7 @@ def directions(
     ]
     found = session.scalars(select(DirectionRow).where(or_(*of_bank)))
     return {
-        (row.bank_sha256, row.ordinal): _direction(row, models[row.bank_sha256])
+        (row.bank_sha256, row.ordinal): read.stored_direction(row, models[row.bank_sha256])
         for row in found
         if row.bank_sha256 in models
     }
@@ -181,17 +181,4 @@ def _shown(*conditions: ColumnElement[bool]) -> Select[str]:
         .join(AuditRow, AuditRow.id == AuditRunRow.audit_id)
         .where(*conditions)
         .distinct()
-    )
-
-
-def _direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDirection:
-    return StoredDirection(
-        bank=row.bank_sha256,
-        ordinal=row.ordinal,
-        site=Site(row.tensor, row.layer, row.role, row.side),
-        rank=row.rank,
-        strength=row.strength,
-        residual=row.residual,
-        tokens=rows.tokens(row),
-        models=tuple(models),
     )
