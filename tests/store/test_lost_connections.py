@@ -138,10 +138,10 @@ with Store.open(url, banks=banks) as store:
     pause()
     while True:
         try:
-            waiting = store.waiting(Queue.CPU, limit=5)
-            if not waiting and not store.backlog()[0].running:
+            left = store.backlog()[0]
+            if not left.waiting and not left.running:
                 break
-            for audit_id in waiting:
+            for audit_id in store.waiting(Queue.CPU, limit=5):
                 if store.claim(audit_id, worker, lease_s=1):
                     store.finish(audit_id, Verdict.PASS, worker, notify=["chat"])
         except StoreError:
