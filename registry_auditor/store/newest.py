@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from registry_auditor.domain import Audit, Severity, Verdict
 from registry_auditor.store import rows
+from registry_auditor.store.filters import fits, models_like, unindexed
+from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.read import audits_with_models
-from registry_auditor.store.tables import AuditRow, AuditRunRow, ModelRow, TallyRow
+from registry_auditor.store.tables import LATEST, AuditRow, AuditRunRow, FindingRow, ModelRow, TallyRow
 
 Entry = tuple[str, str]
 """Registry and name."""
@@ -69,3 +72,22 @@ def verdict_of_entry() -> ScalarSelect[Verdict | None]:
         .scalar_subquery()
     )
     return select(AuditRow.verdict).where(AuditRow.id == newest).correlate(ModelRow).scalar_subquery()
+
+
+def findings(*columns: Any) -> Select[Any]:
+    """These columns of the findings that the newest finished audits show, on `findings` and `audit_runs`."""
+    is_latest = select(AuditRow.id).where(AuditRow.id == AuditRunRow.audit_id, LATEST).correlate(AuditRunRow).exists()
+    return select(*columns).join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id).where(is_latest)
+
+
+def covered(session: Session, rule: Suppression) -> ColumnElement[bool]:
+    """On `findings` and `audit_runs`: of what the newest finished audits show, what `rule` covers."""
+    conditions: list[ColumnElement[bool]] = []
+    if rule.model is not None:
+        of_models = select(AuditRow.id).join(ModelRow, ModelRow.id == AuditRow.model_id).where(LATEST)
+        conditions.append(AuditRunRow.audit_id.in_(of_models.where(models_like(session, rule.model))))
+    if rule.code is not None:
+        conditions.append(fits(session, unindexed(session, FindingRow.code), rule.code))
+    if rule.fingerprint is not None:
+        conditions.append(FindingRow.fingerprint == rule.fingerprint)
+    return and_(*conditions)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 def audit(session: Session, id_or_prefix: str) -> Audit:
     """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
     found = session.execute(audits_with_models().where(AuditRow.id.between(*span(id_or_prefix))).limit(2)).all()
-    return rows.audit(*_single(found, "audit", id_or_prefix))
+    return rows.audit(*single(found, "audit", id_or_prefix))
 
 
 def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack[AuditFilters]) -> Page[Audit]:
@@ -74,7 +74,7 @@ def runs(session: Session, audit_id: str) -> list[StoredRun]:
 def finding(session: Session, id_or_prefix: str) -> StoredFinding:
     """The finding whose id begins so, shown by an audit or not. Raises NotFound if none or several do."""
     statement = findings_with_models(RunRow.audit_id).where(FindingRow.id.between(*span(id_or_prefix))).limit(2)
-    row, audit_id, model = _single(session.execute(statement).all(), "finding", id_or_prefix)
+    row, audit_id, model = single(session.execute(statement).all(), "finding", id_or_prefix)
     return with_standings(session, [stored_finding(row, audit_id, rows.model_ref(model))])[0]
 
 
@@ -190,9 +190,10 @@ def stored_direction(row: DirectionRow, models: Iterable[ModelRef]) -> StoredDir
     )
 
 
-def _single(found: Sequence[T], noun: str, id_or_prefix: str) -> T:
+def single(found: Sequence[T], noun: str, id_or_prefix: str, *, command: str | None = None) -> T:
+    """The only one of `found`. Raises NotFound, which names the command that lists them, if there is none or more."""
     if not found:
-        raise NotFound(f"there is no {noun} {id_or_prefix}: `registry-auditor {noun}s list` shows all")
+        raise NotFound(f"there is no {noun} {id_or_prefix}: `registry-auditor {command or noun + 's'} list` shows all")
     if len(found) > 1:
         raise NotFound(f"{id_or_prefix} begins the id of more than one {noun}: give more of it")
     return found[0]

@@ -6,13 +6,11 @@ import re
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, select
+from sqlalchemy import Select, and_, func, not_, select
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState
-from registry_auditor.errors import NotFound, UsageError
-from registry_auditor.store import filters as only
-from registry_auditor.store import read
+from registry_auditor.errors import UsageError
+from registry_auditor.store import newest, read
 from registry_auditor.store.access import Author
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import span, uuid7
@@ -21,7 +19,7 @@ from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Page
 from registry_auditor.store.standing import active, suppression
-from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
+from registry_auditor.store.tables import FindingRow
 from registry_auditor.store.writes import repeated, require_ahead, written
 
 LONGEST = timedelta(days=180)
@@ -111,11 +109,7 @@ def _suppressions(session: Session, *, limit: int, after: str | None, holding: b
 def _row(session: Session, id_or_prefix: str) -> SuppressionRow:
     begins = SuppressionRow.id.between(*span(id_or_prefix))
     found = session.scalars(select(SuppressionRow).where(begins).limit(2)).all()
-    if not found:
-        raise NotFound(f"there is no suppression {id_or_prefix}: `registry-auditor suppress list` shows all")
-    if len(found) > 1:
-        raise NotFound(f"{id_or_prefix} begins the id of more than one suppression: give more of it")
-    return found[0]
+    return read.single(found, "suppression", id_or_prefix, command="suppress")
 
 
 def _end(session: Session, id_or_prefix: str, *, by: Author) -> Suppression:
@@ -143,28 +137,5 @@ def _idle(session: Session, added_before: datetime) -> tuple[Suppression, ...]:
 
 def _covered(session: Session, rule: Suppression) -> Select[str]:
     """The findings that `rule` covers, of those that the newest finished audit of each model shows."""
-    patterns = []
-    if rule.code is not None:
-        patterns.append(only.fits(session, FindingRow.code, rule.code))
-    if rule.model is not None:
-        patterns.append(only.models_like(session, rule.model))
-    if rule.fingerprint is not None:
-        patterns.append(FindingRow.fingerprint == rule.fingerprint)
-    return _shown().where(*patterns)
-
-
-def _shown() -> Select[str]:
-    """The findings that the newest finished audit of each model shows, with their models."""
-    newest: ColumnElement[bool] = AuditRow.id.in_(
-        select(func.max(AuditRow.id))
-        .join(ModelRow, ModelRow.id == AuditRow.model_id)
-        .where(AuditRow.state == AuditState.DONE)
-        .group_by(ModelRow.within, ModelRow.name)
-    )
-    return (
-        select(FindingRow.id)
-        .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
-        .join(AuditRow, AuditRow.id == AuditRunRow.audit_id)
-        .join(ModelRow, ModelRow.id == AuditRow.model_id)
-        .where(newest)
-    )
+    found: Select[str] = newest.findings(FindingRow.id).where(newest.covered(session, rule))
+    return found

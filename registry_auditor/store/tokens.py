@@ -13,13 +13,13 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
-from registry_auditor.errors import NotFound, StoreError, UsageError
+from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.store.access import Author, Scope, Token
 from registry_auditor.store.engine import alone, changed, clock, now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people import TokenRow
-from registry_auditor.store.read import page
+from registry_auditor.store.read import page, single
 from registry_auditor.store.records import Page
 from registry_auditor.store.writes import repeated, require_ahead, written
 
@@ -153,11 +153,7 @@ def _good(time: datetime) -> tuple[ColumnElement[bool], ...]:
 def _row(session: Session, token_id: str) -> TokenRow:
     begins = TokenRow.id.startswith(_digits(token_id), autoescape=True)
     found = session.scalars(select(TokenRow).where(begins).limit(2)).all()
-    if not found:
-        raise NotFound(f"there is no token {token_id[:100]}: `registry-auditor tokens list` shows all")
-    if len(found) > 1:
-        raise NotFound(f"{token_id} begins the id of more than one token: give more of it")
-    return found[0]
+    return single(found, "token", token_id[:100])
 
 
 def _digits(token_id: str) -> str:

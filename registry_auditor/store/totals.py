@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, func, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, func, select, union
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import AuditState, Queue, Severity, Verdict
+from registry_auditor.store import newest
 from registry_auditor.store.engine import now
-from registry_auditor.store.filters import fits, models_like, unindexed
 from registry_auditor.store.messages import NoticeRow
-from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.outbox import STATES
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Backlog, NoticeState, RunTotal
@@ -22,7 +21,6 @@ from registry_auditor.store.tables import (
     AuditRow,
     AuditRunRow,
     FindingRow,
-    ModelRow,
     RunRow,
     TallyRow,
 )
@@ -77,29 +75,11 @@ def severities(session: Session) -> dict[Severity, int]:
 
 def _set_aside(session: Session) -> CompoundSelect[Any]:
     """Those that are dismissed or suppressed, of the findings that the newest finished audits show."""
-    is_latest = select(AuditRow.id).where(AuditRow.id == AuditRunRow.audit_id, LATEST).correlate(AuditRunRow).exists()
-    of_these = (
-        select(AuditRunRow.audit_id, FindingRow.id, FindingRow.severity)
-        .join(AuditRunRow, AuditRunRow.run_id == FindingRow.run_id)
-        .where(is_latest)
-    )
+    of_these = newest.findings(AuditRunRow.audit_id, FindingRow.id, FindingRow.severity)
     rules = [suppression(row) for row in session.scalars(select(SuppressionRow).where(*active(session)))]
     single = [rule.fingerprint for rule in rules if rule.fingerprint and not (rule.code or rule.model)]
     theirs: list[ColumnElement[bool]] = [FindingRow.fingerprint.in_(dismissed(session))]
     theirs.append(FindingRow.fingerprint.in_(single))
     # A select for each rule: with all at once, every pattern would be compared with every finding.
-    theirs += [_covered(session, rule) for rule in rules if rule.code or rule.model]
+    theirs += [newest.covered(session, rule) for rule in rules if rule.code or rule.model]
     return union(*(of_these.where(condition) for condition in theirs))
-
-
-def _covered(session: Session, rule: Suppression) -> ColumnElement[bool]:
-    """On `findings` and `audit_runs`: what `rule` covers."""
-    conditions: list[ColumnElement[bool]] = []
-    if rule.model is not None:
-        of_models = select(AuditRow.id).join(ModelRow, ModelRow.id == AuditRow.model_id).where(LATEST)
-        conditions.append(AuditRunRow.audit_id.in_(of_models.where(models_like(session, rule.model))))
-    if rule.code is not None:
-        conditions.append(fits(session, unindexed(session, FindingRow.code), rule.code))
-    if rule.fingerprint is not None:
-        conditions.append(FindingRow.fingerprint == rule.fingerprint)
-    return and_(*conditions)
