@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
@@ -96,14 +95,6 @@ class Access:
             )
         self._rates.use(token.id)
         return token
-
-    def needs(self, scope: Scope) -> Callable[[Request, Bearer, Cookie], Principal]:
-        """A dependency: whoever asks, if they may do what needs `scope`."""
-
-        def caller(request: Request, _bearer: Bearer, _cookie: Cookie) -> Principal:
-            return self.caller(request, scope)
-
-        return caller
 
 
 def _bearer(request: Request) -> str | None:
