@@ -23,11 +23,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.catalogue_rows import ANALYZERS, COLUMNS, ORGANISATIONS, TABLES, THINGS, WHATS, Scale, name
-from registry_auditor.domain import ModelRef, Severity, Verdict
+from registry_auditor.domain import FindingOrder, ModelRef, Severity, TriageState, Verdict
 from registry_auditor.store import Store, upgrade
 from registry_auditor.store.catalogue import model_id
-from registry_auditor.store.filters import FindingOrder
-from registry_auditor.store.opinions import TriageState
 
 CALLS, WARM = 100, 5
 GOALS_MS = {"overview": 300.0}

@@ -12,6 +12,7 @@ import pytest
 from registry_auditor.audit import Terms, conclude
 from registry_auditor.domain import (
     Audit,
+    Author,
     Coverage,
     Finding,
     Job,
@@ -22,11 +23,11 @@ from registry_auditor.domain import (
     Site,
     StepKey,
     SubjectKey,
+    Triage,
+    TriageState,
     Verdict,
 )
 from registry_auditor.store import Store, StoredFinding
-from registry_auditor.store.access import Author
-from registry_auditor.store.opinions import Triage, TriageState
 
 ALICE = Author("cli:alice")
 BENIGN = Triage(TriageState.FALSE_POSITIVE, comment="a merge")

@@ -11,8 +11,8 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 
 from registry_auditor.api.origins import require_same_origin
 from registry_auditor.api.rates import Rates
+from registry_auditor.domain import Author, Scope, Token
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author, Scope, Token
 
 COOKIE = "ra_session"
 """Holds the token of somebody who signed in on the pages."""

@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from registry_auditor.api.hooks import Hooks
 from registry_auditor.api.standing import Standing, age_s, without_secrets
-from registry_auditor.store import Backlog, NoticeState, RunTotal, SchemaState, Watched
+from registry_auditor.domain import NoticeState
+from registry_auditor.store import Backlog, RunTotal, SchemaState, Watched
 
 
 class Exposition:

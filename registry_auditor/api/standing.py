@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from registry_auditor.domain import NoticeState
 from registry_auditor.errors import StoreError
-from registry_auditor.store import Backlog, NoticeState, RunTotal, Schema, SchemaState, Store, Watched, check
+from registry_auditor.store import Backlog, RunTotal, Schema, SchemaState, Store, Watched, check
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import console, print_json, print_page
 from registry_auditor.cli.person import Owner, author
 from registry_auditor.cli.times import until
+from registry_auditor.domain import EventKind, Justification, Standing, Triage, TriageState
 from registry_auditor.store.filters import FindingFilters
-from registry_auditor.store.opinions import EventKind, Justification, Standing, Triage, TriageState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from registry_auditor.domain import FindingEvent
     from registry_auditor.store import Store, StoredFinding
-    from registry_auditor.store.opinions import FindingEvent
 
 app = typer.Typer(no_args_is_help=True)
 

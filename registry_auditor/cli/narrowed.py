@@ -12,9 +12,7 @@ import typer
 
 from registry_auditor.cli import options
 from registry_auditor.cli.times import ago
-from registry_auditor.domain import Severity
-from registry_auditor.store.filters import FindingOrder
-from registry_auditor.store.opinions import TriageState
+from registry_auditor.domain import FindingOrder, Severity, TriageState
 
 OPTIONS: dict[str, Any] = {
     "model_glob": options.Model,

@@ -10,8 +10,8 @@ from registry_auditor.cli import options
 from registry_auditor.cli.audits import SHORT
 from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import print_page
+from registry_auditor.domain import NoticeState
 from registry_auditor.errors import UsageError
-from registry_auditor.store.records import NoticeState
 
 if TYPE_CHECKING:
     from registry_auditor.store import Notice

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from registry_auditor.store.access import Author
+    from registry_auditor.domain import Author
 
 Owner = Annotated[str | None, typer.Option("--owner", metavar="WHO", help="Who takes care of it.")]
 
 
 def author() -> Author:
     """The user of this process, as the log of writes names them."""
-    from registry_auditor.store.access import Author
+    from registry_auditor.domain import Author
 
     try:
         name = getpass.getuser()

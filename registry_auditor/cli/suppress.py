@@ -15,7 +15,7 @@ from registry_auditor.cli.person import Owner, author
 from registry_auditor.cli.times import until
 
 if TYPE_CHECKING:
-    from registry_auditor.store.opinions import Suppression
+    from registry_auditor.domain import Suppression
 
 app = typer.Typer(no_args_is_help=True)
 

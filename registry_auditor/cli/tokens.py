@@ -12,10 +12,10 @@ from registry_auditor.cli.options import Format
 from registry_auditor.cli.output import print_json, print_page
 from registry_auditor.cli.person import author
 from registry_auditor.cli.times import until
-from registry_auditor.store.access import Scope
+from registry_auditor.domain import Scope
 
 if TYPE_CHECKING:
-    from registry_auditor.store.access import Token
+    from registry_auditor.domain import Token
 
 app = typer.Typer(no_args_is_help=True)
 

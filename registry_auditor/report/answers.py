@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from registry_auditor.domain import ModelRef, Severity
+from registry_auditor.domain import FindingEvent, ModelRef, Severity, Token, Written
 from registry_auditor.report import records
 from registry_auditor.report.compare import Comparison, Turn
 from registry_auditor.report.records import Json, moment
-from registry_auditor.store.access import Token, Written
 from registry_auditor.store.banklist import BankFile
 from registry_auditor.store.catalogue import AnalyzerInfo, Descent, ModelSummary, Revision, model_id
-from registry_auditor.store.opinions import FindingEvent
 from registry_auditor.store.search.neighbours import Nearest, Neighbour, Pair, Shared, SharedWith
 
 

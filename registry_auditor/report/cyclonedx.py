@@ -28,13 +28,12 @@ from cyclonedx.model.vulnerability import (
 )
 from cyclonedx.output.json import JsonV1Dot6
 
-from registry_auditor.domain import ModelRef, digest_of
+from registry_auditor.domain import ModelRef, Opinion, Suppression, TriageState, digest_of
 from registry_auditor.report.document import Report
 from registry_auditor.report.identity import digest_of_base, digest_of_model, package_url, sha256
 from registry_auditor.report.taxonomies import cwes, references
 from registry_auditor.report.visible import visible
 from registry_auditor.store import StoredFinding
-from registry_auditor.store.opinions import Opinion, Suppression, TriageState
 
 Json = dict[str, Any]
 PREFIX = "registry-auditor:"

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from registry_auditor.domain import Audit, Coverage, Finding, ModelRef, Site
+from registry_auditor.domain import Audit, Coverage, Finding, ModelRef, Opinion, Site, Standing, Suppression
 from registry_auditor.report.document import Report
 from registry_auditor.report.taxonomies import references
 from registry_auditor.store import BankInfo, Sighting, StoredDirection, StoredFinding, StoredRun, Watched
-from registry_auditor.store.opinions import Opinion, Standing, Suppression
 
 SCHEMA_VERSION = "1"
 """Raised when a field changes its meaning or goes; new fields may appear at any time."""

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from registry_auditor.domain import ModelRef, Site
+from registry_auditor.domain import ModelRef, Site, Standing, TriageState
 from registry_auditor.report.document import Report
 from registry_auditor.report.identity import digest_of_base, digest_of_model, sha256
 from registry_auditor.report.sarif_invocation import NOTIFICATIONS, invocation, literal
@@ -21,7 +21,6 @@ from registry_auditor.report.taxonomies import references
 from registry_auditor.report.visible import visible
 from registry_auditor.store import StoredFinding
 from registry_auditor.store.catalogue import AnalyzerInfo
-from registry_auditor.store.opinions import Standing, TriageState
 
 Json = dict[str, Any]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry_auditor.domain import Audit, Finding, ModelRef, Side, Site, TokenReadout
+from registry_auditor.domain import Audit, Finding, ModelRef, Side, Site, Standing, TokenReadout, TriageState
 from registry_auditor.store import StoredDirection
-from registry_auditor.store.opinions import Standing, TriageState
 
 DIGEST_CHARACTERS = 12
 

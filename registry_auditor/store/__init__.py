@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine
 
-from registry_auditor.domain import Audit, Job, ModelRef, Queue, Run, StepKey, SubjectKey, Verdict
+from registry_auditor.domain import Audit, Job, ModelRef, NoticeState, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
 from registry_auditor.store import found, inbox, outbox, queue, read, schema, sightings, totals, watching, write
 from registry_auditor.store.analyzers import Analyzers
@@ -24,7 +24,6 @@ from registry_auditor.store.records import (
     BankInfo,
     Delivery,
     Notice,
-    NoticeState,
     Page,
     RunTotal,
     Sighting,
@@ -47,7 +46,6 @@ __all__ = [
     "BankInfo",
     "Delivery",
     "Notice",
-    "NoticeState",
     "Page",
     "RunTotal",
     "Schema",

@@ -10,10 +10,9 @@ from itertools import groupby, zip_longest
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState, ModelRef, RunStatus
+from registry_auditor.domain import AuditState, EventKind, FindingEvent, ModelRef, Opinion, RunStatus, Suppression
 from registry_auditor.store import read, rows
 from registry_auditor.store.engine import now
-from registry_auditor.store.opinions import EventKind, FindingEvent, Opinion, Suppression
 from registry_auditor.store.people import SuppressionRow, TriageRow
 from registry_auditor.store.records import StoredFinding
 from registry_auditor.store.standing import covers, opinion, suppression

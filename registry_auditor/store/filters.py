@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
@@ -12,27 +11,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import SQLCoreOperations, UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from registry_auditor.domain import AuditState, ModelRef, Severity, Verdict
+from registry_auditor.domain import AuditState, FindingOrder, ModelRef, Severity, TriageState, Verdict
 from registry_auditor.store.ids import first_at
-from registry_auditor.store.opinions import TriageState
 from registry_auditor.store.tables import AuditRow, AuditRunRow, DirectionRow, ModelRow, SightingRow
 
 Conditions = list[ColumnElement[bool]]
 
 APART = timedelta(days=1)
 """By how much the clock of whoever makes ids may differ from the database's."""
-
-
-class FindingOrder(StrEnum):
-    """What a list of findings is sorted by; what is equal in that, by age."""
-
-    NEWEST = "newest"
-    SEVERITY = "severity"
-    """The most severe first."""
-    SCORE = "score"
-    """The largest first, those without one last."""
-    FPR = "fpr"
-    """The most certain first, the oldest of equal ones first, those that nobody has measured last."""
 
 
 class AuditFilters(TypedDict, total=False):

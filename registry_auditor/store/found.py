@@ -11,8 +11,9 @@ from typing import Any, Unpack
 from sqlalchemy import ScalarSelect, Select, Subquery, func, select, union_all
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import FindingOrder
 from registry_auditor.store import read, rows
-from registry_auditor.store.filters import Conditions, FindingFilters, FindingOrder
+from registry_auditor.store.filters import Conditions, FindingFilters
 from registry_auditor.store.narrowing import FEW, Question, question
 from registry_auditor.store.ordering import Piece, final, next_of, pieces, place_of, whole
 from registry_auditor.store.records import Page, StoredFinding

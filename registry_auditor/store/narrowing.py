@@ -8,12 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, false, func, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import Severity
+from registry_auditor.domain import FindingOrder, Severity, TriageState
 from registry_auditor.store import filters as only
 from registry_auditor.store import read, wording
-from registry_auditor.store.filters import APART, Conditions, FindingFilters, FindingOrder
+from registry_auditor.store.filters import APART, Conditions, FindingFilters
 from registry_auditor.store.ids import first_at
-from registry_auditor.store.opinions import TriageState
 from registry_auditor.store.ordering import Kind, of_kind
 from registry_auditor.store.standing import counting, of_state
 from registry_auditor.store.tables import AuditRunRow, FindingRow, KindRow

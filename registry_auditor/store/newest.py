@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from registry_auditor.domain import Audit, Severity, Verdict
+from registry_auditor.domain import Audit, Severity, Suppression, Verdict
 from registry_auditor.store import rows
 from registry_auditor.store.filters import fits, models_like, unindexed
-from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.read import audits_with_models
 from registry_auditor.store.tables import LATEST, AuditRow, AuditRunRow, FindingRow, ModelRow, TallyRow
 

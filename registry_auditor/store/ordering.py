@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, case, literal, or_, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from registry_auditor.domain import Severity
+from registry_auditor.domain import FindingOrder, Severity
 from registry_auditor.store.cursors import cursor, place
-from registry_auditor.store.filters import Conditions, FindingOrder
+from registry_auditor.store.filters import Conditions
 from registry_auditor.store.records import StoredFinding
 from registry_auditor.store.tables import FindingRow
 

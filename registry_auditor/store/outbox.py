@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, TextClause, select, update
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import NoticeState
 from registry_auditor.store.engine import changed, insert, now, read_in_order
 from registry_auditor.store.ids import span, uuid7
 from registry_auditor.store.messages import UNDELIVERED, NoticeRow
 from registry_auditor.store.read import page
-from registry_auditor.store.records import Notice, NoticeState, Page
+from registry_auditor.store.records import Notice, Page
 
 STATES: dict[NoticeState, tuple[ColumnElement[bool] | TextClause, ...]] = {
     NoticeState.WAITING: (NoticeRow.due_at.is_not(None),),

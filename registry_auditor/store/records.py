@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-from registry_auditor.domain import BaseSource, Finding, ModelRef, Queue, Run, RunStatus, Site, TokenReadout
-from registry_auditor.store.opinions import Standing
+from registry_auditor.domain import BaseSource, Finding, ModelRef, Queue, Run, RunStatus, Site, Standing, TokenReadout
 
 T = TypeVar("T")
 NOBODY = Standing()
@@ -127,14 +125,6 @@ class Delivery:
     received_at: datetime
     id: int | None = None
     """None until the store has it."""
-
-
-class NoticeState(StrEnum):
-    """Where a notice is in its life."""
-
-    WAITING = "waiting"
-    SENT = "sent"
-    GIVEN_UP = "given_up"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import Audit, AuditState, Job, Verdict
+from registry_auditor.domain import Audit, AuditState, Author, Job, Verdict
 from registry_auditor.errors import Conflict
 from registry_auditor.store import queue, read, rows
-from registry_auditor.store.access import Author
 from registry_auditor.store.engine import now
 from registry_auditor.store.part import Part
 from registry_auditor.store.sightings import register

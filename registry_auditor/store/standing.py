@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, t
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
+from registry_auditor.domain import Justification, Opinion, Standing, Suppression, Triage, TriageState
 from registry_auditor.store.engine import clock
-from registry_auditor.store.opinions import Justification, Opinion, Standing, Suppression, Triage, TriageState
 from registry_auditor.store.people import SuppressionRow, TriageRow
 from registry_auditor.store.records import StoredFinding
 from registry_auditor.store.tables import FindingRow, ModelRow

@@ -9,12 +9,11 @@ from typing import TypedDict, Unpack
 from sqlalchemy import Select, and_, func, not_, select
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import Author, Suppression
 from registry_auditor.errors import UsageError
 from registry_auditor.store import newest, read
-from registry_auditor.store.access import Author
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import span, uuid7
-from registry_auditor.store.opinions import Suppression
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Page

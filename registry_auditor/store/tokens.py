@@ -13,8 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import Author, Scope, Token
 from registry_auditor.errors import StoreError, UsageError
-from registry_auditor.store.access import Author, Scope, Token
 from registry_auditor.store.engine import alone, changed, clock, now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, CompoundSelect, func, select, union
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState, Queue, Severity, Verdict
+from registry_auditor.domain import AuditState, NoticeState, Queue, Severity, Verdict
 from registry_auditor.store import newest
 from registry_auditor.store.engine import now
 from registry_auditor.store.messages import NoticeRow
 from registry_auditor.store.outbox import STATES
 from registry_auditor.store.people import SuppressionRow
-from registry_auditor.store.records import Backlog, NoticeState, RunTotal
+from registry_auditor.store.records import Backlog, RunTotal
 from registry_auditor.store.standing import active, dismissed, suppression
 from registry_auditor.store.tables import (
     LATEST,

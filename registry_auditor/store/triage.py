@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import Author, FindingEvent, Justification, Opinion, Triage, TriageState
 from registry_auditor.errors import UsageError
 from registry_auditor.store import events, read
-from registry_auditor.store.access import Author
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import uuid7
-from registry_auditor.store.opinions import FindingEvent, Justification, Opinion, Triage, TriageState
 from registry_auditor.store.part import Part
 from registry_auditor.store.people import TriageRow
 from registry_auditor.store.standing import opinion

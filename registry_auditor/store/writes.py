@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from registry_auditor.domain import Author, Written
 from registry_auditor.errors import Conflict, UsageError
-from registry_auditor.store.access import Author, Written
 from registry_auditor.store.columns import plain
 from registry_auditor.store.engine import alone, now
 from registry_auditor.store.ids import span, uuid7

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from registry_auditor.domain import (
+    Author,
     BaseSource,
     Coverage,
     Direction,
@@ -26,13 +27,13 @@ from registry_auditor.domain import (
     SubjectKey,
     Taxonomy,
     TokenReadout,
+    Triage,
+    TriageState,
     Verdict,
 )
 from registry_auditor.report import ReportFormat, gather, render
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
 from registry_auditor.store.catalogue import AnalyzerInfo
-from registry_auditor.store.opinions import Triage, TriageState
 from tests.browser.conftest import Open
 from tests.browser.served import serving
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from registry_auditor.domain import TriageState
 from registry_auditor.store import Store
-from registry_auditor.store.opinions import TriageState
 from tests.browser.conftest import Open, Site
 
 PAGES = (

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from registry_auditor.domain import Author
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
 from tests.planted import ablated
 
 Cli = Callable[..., Any]

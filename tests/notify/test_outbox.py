@@ -14,6 +14,7 @@ import pytest
 from registry_auditor.config import Target
 from registry_auditor.domain import (
     Audit,
+    Author,
     BaseSource,
     Coverage,
     Finding,
@@ -29,7 +30,6 @@ from registry_auditor.domain import (
 from registry_auditor.errors import UsageError
 from registry_auditor.notify import SCHEDULE_S, Terms, due_targets, send_due
 from registry_auditor.store import Notice, Store
-from registry_auditor.store.access import Author
 from tests.notify.receiving import SECRET, Receiver, answering, silent
 
 STEP = StepKey("svd-diff", 1, "params-digest")

@@ -14,22 +14,27 @@ from registry_auditor.domain import (
     Finding,
     Gap,
     Job,
+    Justification,
     ModelRef,
+    Opinion,
     Run,
     RunStatus,
     Severity,
     Side,
     Site,
+    Standing,
     StepKey,
     SubjectKey,
+    Suppression,
     Taxonomy,
     TokenReadout,
+    Triage,
+    TriageState,
     Verdict,
 )
 from registry_auditor.report import Report
 from registry_auditor.store import BankInfo, StoredDirection, StoredFinding, StoredRun
 from registry_auditor.store.catalogue import AnalyzerInfo
-from registry_auditor.store.opinions import Justification, Opinion, Standing, Suppression, Triage, TriageState
 from registry_auditor.store.records import NOBODY
 from registry_auditor.store.rows import fingerprint
 

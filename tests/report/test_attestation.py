@@ -20,7 +20,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 
-from registry_auditor.domain import AuditState, Coverage, Gap, ModelRef, RunStatus, Severity, SubjectKey, Verdict
+from registry_auditor.domain import (
+    AuditState,
+    Coverage,
+    Gap,
+    ModelRef,
+    RunStatus,
+    Severity,
+    SubjectKey,
+    TriageState,
+    Verdict,
+)
 from registry_auditor.errors import UsageError
 from registry_auditor.report import Report
 from registry_auditor.report.attestation import NotAttested, Terms, opened, sign, statement
@@ -28,7 +38,6 @@ from registry_auditor.report.gate import Decision
 from registry_auditor.report.keys import KEY, PASSPHRASE, public_key, signer
 from registry_auditor.report.policy import Policy, PolicyFile, parse
 from registry_auditor.report.verification import Claim, verify
-from registry_auditor.store.opinions import TriageState
 from tests.report.samples import NOW, audit_of, finding, plain, run_of, said, stored, suppressed
 
 Json = dict[str, Any]

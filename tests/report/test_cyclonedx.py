@@ -10,10 +10,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from registry_auditor.domain import AuditState, ModelRef, Severity, SubjectKey
+from registry_auditor.domain import AuditState, Justification, ModelRef, Severity, SubjectKey, TriageState
 from registry_auditor.report import Report
 from registry_auditor.report.cyclonedx import cyclonedx
-from registry_auditor.store.opinions import Justification, TriageState
 from tests.report.samples import audit_of, finding, nasty, plain, run_of, said, stored, suppressed
 
 Json = dict[str, Any]

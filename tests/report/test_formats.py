@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from registry_auditor.cli import options
-from registry_auditor.domain import AuditState, Severity, Verdict
+from registry_auditor.domain import AuditState, Justification, Severity, TriageState, Verdict
 from registry_auditor.report import (
     MEDIA_TYPES,
     SUFFIXES,
@@ -29,7 +29,6 @@ from registry_auditor.report import (
     render,
 )  # fmt: skip
 from registry_auditor.report.text import print_report
-from registry_auditor.store.opinions import Justification, TriageState
 from tests.planted import add_rank_one, weight
 from tests.report.samples import ANALYZERS, finding, nasty, plain, run_of, said, stored, suppressed
 

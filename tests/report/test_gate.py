@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry_auditor.domain import AuditState, Coverage, Gap, RunStatus, Severity, Verdict
+from registry_auditor.domain import AuditState, Coverage, Gap, RunStatus, Severity, TriageState, Verdict
 from registry_auditor.errors import UsageError
 from registry_auditor.report import Report
 from registry_auditor.report.gate import Decision, Ground, evaluate
 from registry_auditor.report.policy import BasePolicy, CoveragePolicy, Policy, load, parse
-from registry_auditor.store.opinions import TriageState
 from tests.report.samples import NOW, audit_of, finding, plain, run_of, said, stored, suppressed
 
 ROOT = Path(__file__).parents[2]

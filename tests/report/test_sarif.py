@@ -10,11 +10,20 @@ from typing import Any
 import jsonschema
 import pytest
 
-from registry_auditor.domain import AuditState, Coverage, Gap, RunStatus, Severity, Taxonomy, Verdict
+from registry_auditor.domain import (
+    AuditState,
+    Coverage,
+    Gap,
+    Justification,
+    RunStatus,
+    Severity,
+    Taxonomy,
+    TriageState,
+    Verdict,
+)
 from registry_auditor.report import Report
 from registry_auditor.report.sarif import MAX_RESULTS, sarif
 from registry_auditor.report.sarif_invocation import MAX_GAPS
-from registry_auditor.store.opinions import Justification, TriageState
 from tests.report.samples import ANALYZERS, audit_of, finding, nasty, plain, run_of, said, stored, suppressed
 
 Json = dict[str, Any]

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
-from registry_auditor.domain import Finding, Job, ModelRef, Run, RunStatus, Severity, StepKey, SubjectKey
+from registry_auditor.domain import (
+    Author,
+    Finding,
+    FindingOrder,
+    Job,
+    Justification,
+    ModelRef,
+    Run,
+    RunStatus,
+    Severity,
+    StepKey,
+    SubjectKey,
+    Triage,
+    TriageState,
+)
 from registry_auditor.errors import UsageError
 from registry_auditor.store import Page, Store, StoredFinding, found
-from registry_auditor.store.access import Author
-from registry_auditor.store.filters import FindingOrder
-from registry_auditor.store.opinions import Justification, Triage, TriageState
 
 ME = Author("cli:me")
 CODES = ("svd-diff/rank-one-update", "svd-diff/large_update", "token-projection/clear")

@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 
-from registry_auditor.domain import BaseSource, Finding, Job, ModelRef, Run, Severity, SubjectKey, Verdict
+from registry_auditor.domain import (
+    Author,
+    BaseSource,
+    Finding,
+    Job,
+    ModelRef,
+    Run,
+    Severity,
+    SubjectKey,
+    Triage,
+    TriageState,
+    Verdict,
+)
 from registry_auditor.errors import NotFound, UsageError
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
 from registry_auditor.store.catalogue import entry_of, model_id
-from registry_auditor.store.opinions import Triage, TriageState
 
 JobMaker = Callable[..., Job]
 RunMaker = Callable[..., Run]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from registry_auditor.domain import Audit, AuditState, Job, Verdict
+from registry_auditor.domain import Audit, AuditState, Job, NoticeState, Verdict
 from registry_auditor.errors import NotFound, StoreError
-from registry_auditor.store import NoticeState, Store
+from registry_auditor.store import Store
 from registry_auditor.store.engine import connect, parse
 
 JobMaker = Callable[..., Job]

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from registry_auditor.domain import AuditState, BaseSource, Job, ModelRef, Queue, Run, StepKey, Verdict
+from registry_auditor.domain import AuditState, Author, BaseSource, Job, ModelRef, Queue, Run, StepKey, Verdict
 from registry_auditor.errors import Conflict, NotFound
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
 
 ME = Author("cli:me")
 WISH = Job(ModelRef("hf", "org/tuned"), wish={"svd-diff": {"max_directions": 5}})

@@ -8,11 +8,21 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from registry_auditor.domain import Finding, Job, ModelRef, Run, SubjectKey, Verdict
+from registry_auditor.domain import (
+    Author,
+    EventKind,
+    Finding,
+    Job,
+    ModelRef,
+    Run,
+    SubjectKey,
+    Suppression,
+    Triage,
+    TriageState,
+    Verdict,
+)
 from registry_auditor.errors import Conflict, NotFound, UsageError
 from registry_auditor.store import Store, StoredFinding
-from registry_auditor.store.access import Author
-from registry_auditor.store.opinions import EventKind, Suppression, Triage, TriageState
 from registry_auditor.store.standing import counting, covers
 from registry_auditor.store.tables import AuditRow, FindingRow, ModelRow, RunRow
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from registry_auditor.domain import Author, Scope, Token
 from registry_auditor.errors import NotFound, UsageError
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author, Scope, Token
 from registry_auditor.store.engine import connect, parse
 
 ALICE = Author("cli:alice")

@@ -7,11 +7,24 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from registry_auditor.domain import Audit, Finding, Job, ModelRef, Run, RunStatus, StepKey, SubjectKey, Verdict
+from registry_auditor.domain import (
+    Audit,
+    Author,
+    EventKind,
+    Finding,
+    Job,
+    Justification,
+    ModelRef,
+    Run,
+    RunStatus,
+    StepKey,
+    SubjectKey,
+    Triage,
+    TriageState,
+    Verdict,
+)
 from registry_auditor.errors import Conflict, NotFound, UsageError
 from registry_auditor.store import Store, StoredFinding
-from registry_auditor.store.access import Author
-from registry_auditor.store.opinions import EventKind, Justification, Triage, TriageState
 from registry_auditor.store.standing import of_state
 from registry_auditor.store.tables import FindingRow
 
@@ -153,8 +166,8 @@ def test_processes_that_send_the_same_triage_say_it_once(
     found = the_finding(store, examine())
     script = """
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
-from registry_auditor.store.opinions import Triage, TriageState
+from registry_auditor.domain import Author
+from registry_auditor.domain import Triage, TriageState
 url, banks, finding, number = sys.argv[1:]
 with Store.open(url, banks=banks) as store:
     store.finding(finding)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from registry_auditor.domain import Author, Scope
 from registry_auditor.errors import Conflict, UsageError
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author, Scope
 
 READ = frozenset({Scope.READ})
 ALICE = Author("cli:alice")
@@ -108,7 +108,7 @@ def test_processes_that_send_the_same_request_write_once(
 ) -> None:
     script = """
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author, Scope
+from registry_auditor.domain import Author, Scope
 url, banks, number = sys.argv[1:]
 with Store.open(url, banks=banks) as store:
     store.writes.list()

@@ -14,10 +14,9 @@ import pytest
 
 from registry_auditor.analysis.discover import plan
 from registry_auditor.config import Settings
-from registry_auditor.domain import AuditState, BaseSource, Job, ModelRef, Queue, RunStatus, Verdict
+from registry_auditor.domain import AuditState, Author, BaseSource, Job, ModelRef, Queue, RunStatus, Verdict
 from registry_auditor.registries import resolve
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author
 from registry_auditor.worker import duties
 from tests.store.conftest import migrated_file, postgres, postgres_url, sqlite_url, url  # noqa: F401  # fixtures
 from tests.worker.plugins import install

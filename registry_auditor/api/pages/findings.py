@@ -12,10 +12,8 @@ from pydantic import BaseModel, Field
 
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Blank, Here, Text, Visit, to
-from registry_auditor.domain import Severity
+from registry_auditor.domain import Justification, Scope, Severity, Triage, TriageState
 from registry_auditor.errors import NotFound, UsageError
-from registry_auditor.store.access import Scope
-from registry_auditor.store.opinions import Justification, Triage, TriageState
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 LONGEST_COMMENT = 4000

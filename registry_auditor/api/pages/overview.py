@@ -11,9 +11,8 @@ from fastapi.responses import HTMLResponse
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Here
 from registry_auditor.api.recent import Recent
-from registry_auditor.domain import Audit, AuditState, Severity, Verdict
+from registry_auditor.domain import Audit, AuditState, FindingOrder, Severity, Verdict
 from registry_auditor.store import Backlog, Sighting, Store, StoredFinding
-from registry_auditor.store.filters import FindingOrder
 
 SHOWN = 8
 

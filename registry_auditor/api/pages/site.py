@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 
 from registry_auditor.api.pages.assets import address
 from registry_auditor.api.problems import STATUSES, unavailable
+from registry_auditor.domain import Scope
 from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.report.rendering import environment
 from registry_auditor.report.view import page_of
-from registry_auditor.store.access import Scope
 
 NAVIGATION = (
     ("/", "Overview"),

@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Fields, Here, Text, Visit, to
+from registry_auditor.domain import Scope
 from registry_auditor.errors import UsageError
-from registry_auditor.store.access import Scope
 from registry_auditor.store.suppressions import Rule
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)

@@ -9,9 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Blank, Here, Text
-from registry_auditor.domain import Severity
-from registry_auditor.store.filters import FindingOrder
-from registry_auditor.store.opinions import TriageState
+from registry_auditor.domain import FindingOrder, Severity, TriageState
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -14,8 +14,8 @@ from pydantic import BeforeValidator
 from registry_auditor.api.access import Access, Principal
 from registry_auditor.api.pages.site import Crumbs, render
 from registry_auditor.config import Settings
+from registry_auditor.domain import Scope
 from registry_auditor.store import Store
-from registry_auditor.store.access import Scope
 
 Blank = BeforeValidator(lambda given: None if isinstance(given, str) and not given.strip() else given)
 """A field of a form that was left empty."""

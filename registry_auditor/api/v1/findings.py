@@ -9,11 +9,9 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Id, Kept, Paging, Plain, Triager, answer, once
 from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Sent, Shape, Suppression
-from registry_auditor.domain import Severity
+from registry_auditor.domain import EventKind, FindingOrder, Justification, Severity, Triage, TriageState
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
-from registry_auditor.store.filters import FindingOrder
-from registry_auditor.store.opinions import EventKind, Justification, Triage, TriageState
 
 routes = APIRouter(tags=["findings"])
 

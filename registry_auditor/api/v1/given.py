@@ -16,10 +16,10 @@ from starlette.concurrency import run_in_threadpool
 
 from registry_auditor.api.access import Access, Bearer, Cookie, Principal
 from registry_auditor.config import Settings
+from registry_auditor.domain import Author, Scope
 from registry_auditor.errors import Conflict
 from registry_auditor.report.records import Json, listing
 from registry_auditor.store import Page, Store
-from registry_auditor.store.access import Author, Scope
 
 T = TypeVar("T")
 REPLAYED = "idempotency-replayed"

@@ -7,8 +7,16 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry_auditor.domain import AuditState, BaseSource, RunStatus, Severity, Side, Verdict
-from registry_auditor.store.opinions import Justification, TriageState
+from registry_auditor.domain import (
+    AuditState,
+    BaseSource,
+    Justification,
+    RunStatus,
+    Severity,
+    Side,
+    TriageState,
+    Verdict,
+)
 
 T = TypeVar("T")
 

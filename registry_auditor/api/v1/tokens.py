@@ -10,9 +10,9 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import ADMINS, Admin, Kept, Paging, Plain, answer, once
 from registry_auditor.api.v1.shapes import Items, Moment, Sent, Shape
+from registry_auditor.domain import Scope
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json
-from registry_auditor.store.access import Scope
 
 routes = APIRouter(tags=["tokens"])
 

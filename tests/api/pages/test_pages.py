@@ -17,6 +17,7 @@ from registry_auditor.api.pages.models import trees
 from registry_auditor.api.pages.session import local
 from registry_auditor.config import Settings
 from registry_auditor.domain import (
+    Author,
     BaseSource,
     Coverage,
     Finding,
@@ -24,15 +25,15 @@ from registry_auditor.domain import (
     ModelRef,
     Run,
     RunStatus,
+    Scope,
     Severity,
     StepKey,
     SubjectKey,
+    TriageState,
     Verdict,
 )
 from registry_auditor.store import Store
-from registry_auditor.store.access import Author, Scope
 from registry_auditor.store.catalogue import AnalyzerInfo, Descent
-from registry_auditor.store.opinions import TriageState
 
 BROWSER = {"accept": "text/html,*/*", "sec-fetch-site": "same-origin"}
 BASE = ModelRef("hf", "org/base", "b" * 40)

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from registry_auditor.api.app import create_app
 from registry_auditor.config import Settings
+from registry_auditor.domain import Scope
 from registry_auditor.store import Store
-from registry_auditor.store.access import Scope
 from tests.api.v1.planted import Planted, plant
 
 ADDRESS = "http://127.0.0.1:8321"

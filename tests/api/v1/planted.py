@@ -10,6 +10,7 @@ import numpy as np
 
 from registry_auditor.domain import (
     Audit,
+    Author,
     BaseSource,
     Coverage,
     Direction,
@@ -19,6 +20,7 @@ from registry_auditor.domain import (
     ModelRef,
     Run,
     RunStatus,
+    Scope,
     Severity,
     Side,
     Site,
@@ -26,12 +28,12 @@ from registry_auditor.domain import (
     SubjectKey,
     Taxonomy,
     TokenReadout,
+    Triage,
+    TriageState,
     Verdict,
 )
 from registry_auditor.store import Store, Watched
-from registry_auditor.store.access import Author, Scope
 from registry_auditor.store.catalogue import AnalyzerInfo, model_id
-from registry_auditor.store.opinions import Triage, TriageState
 
 STEP = StepKey("svd-diff", 1, "params-digest")
 BASE = ModelRef("hf", "org/base", "1b2c")

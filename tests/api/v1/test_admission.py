@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry_auditor.domain import ModelRef
-from registry_auditor.store.access import Scope
+from registry_auditor.domain import ModelRef, Scope
 from tests.api.v1.conftest import Api, Open
 
 

@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from registry_auditor.api import v1
 from registry_auditor.api.app import create_app
 from registry_auditor.config import Settings
+from registry_auditor.domain import Scope
 from registry_auditor.store import Store
-from registry_auditor.store.access import Scope
 from tests.api.v1.conftest import Api
 from tests.api.v1.planted import Planted
 

@@ -10,7 +10,7 @@ from registry_auditor.api.body import MAX_BYTES
 from registry_auditor.api.headers import POLICY
 from registry_auditor.api.origins import is_loopback
 from registry_auditor.api.rates import FAILURES_PER_MINUTE
-from registry_auditor.store.access import Author, Scope
+from registry_auditor.domain import Author, Scope
 from tests.api.v1.conftest import ADDRESS, Api, Open
 
 

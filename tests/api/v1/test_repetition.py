@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry_auditor.store.access import Scope
+from registry_auditor.domain import Scope
 from tests.api.v1.conftest import Api, Open
 
 EXPIRY = (datetime.now(UTC) + timedelta(days=7)).isoformat()

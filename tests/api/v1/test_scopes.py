@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.routing import BaseRoute
 
-from registry_auditor.store.access import Scope
+from registry_auditor.domain import Scope
 from tests.api.v1.conftest import Api, Open
 from tests.api.v1.planted import Planted
 

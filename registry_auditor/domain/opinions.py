@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from registry_auditor.domain import ModelRef
+from registry_auditor.domain.models import ModelRef
 
 
 class TriageState(StrEnum):
