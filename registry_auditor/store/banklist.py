@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry_auditor.errors import NotFound, StoreError
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.read import page
 from registry_auditor.store.records import Page
@@ -81,9 +82,10 @@ def _banks(session: Session, *, limit: int, after: str | None, basis: str | None
     statement = select(*COLUMNS).order_by(BankRow.sha256).limit(limit + 1)
     if basis is not None:
         statement = statement.where(BankRow.basis == basis)
-    if after:
-        statement = statement.where(BankRow.sha256 > after)
-    return page([BankFile(*row) for row in session.execute(statement)], limit, lambda file: file.sha256)
+    if after is not None:
+        statement = statement.where(BankRow.sha256 > place(after, "banks", str)[0])
+    found = [BankFile(*row) for row in session.execute(statement)]
+    return page(found, limit, lambda file: cursor("banks", file.sha256))
 
 
 def _bank(session: Session, sha256: str) -> BankFile:

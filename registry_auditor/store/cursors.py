@@ -1,4 +1,7 @@
-"""Where a list goes on: opaque text that names the order of the list and the last place in it."""
+"""Where a list goes on: opaque text that names the list, its order and the last place in it.
+
+The one mechanism of all lists. It is no secret: whoever makes one up asks for what they could ask for anyway.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ LARGEST = 2**63
 
 def cursor(order: str, *place: Any) -> str:
     """What `place` takes apart again; `order` names the list and what it is sorted by."""
-    text = json.dumps([order, *place], separators=(",", ":"))
+    text = json.dumps([order, *place], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -29,12 +32,19 @@ def place(after: str, order: str, *kinds: type | tuple[type, ...]) -> tuple[Any,
         found = json.loads(text)
     except (binascii.Error, ValueError, RecursionError):
         found = None
-    if not isinstance(found, list) or found[:1] != [order] or not _fit(found[1:], kinds):
-        shown = after if len(after) <= 100 else f"{after[:100]}…"
-        raise UsageError(
-            f"{shown!r} does not continue this list: pass the `next` of a page of the same list in the same order"
-        )
+    if not (isinstance(found, list) and found and isinstance(found[0], str)):
+        raise UsageError("after: this is no place in a list; pass what stood in `next`, unchanged")
+    if found[0] != order or not _fit(found[1:], kinds):
+        raise misplaced(order)
     return tuple(found[1:])
+
+
+def misplaced(order: str) -> UsageError:
+    """What is raised for a cursor that continues another list than that of `order`."""
+    return UsageError(
+        f"after: this is a place in another list, and not in that of {order}; "
+        "pass the `next` of a page of the same list in the same order"
+    )
 
 
 def _fit(values: list[Any], kinds: tuple[type | tuple[type, ...], ...]) -> bool:

@@ -15,7 +15,7 @@ from registry_auditor.errors import NotFound
 from registry_auditor.store import filters as only
 from registry_auditor.store import newest, rows, totals
 from registry_auditor.store.catalogue import Descent, ModelSummary, Revision, entry_of, model_id
-from registry_auditor.store.cursors import cursor, place
+from registry_auditor.store.cursors import cursor, misplaced, place
 from registry_auditor.store.lineage import lineage
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.read import BaseModel, page
@@ -69,7 +69,7 @@ def _list(
     conditions = [only.models_like(session, model_glob)] if model_glob else []
     if verdict:
         conditions.append(newest.verdict_of_entry() == verdict)
-    if after:
+    if after is not None:
         within, name = place(after, "models", str, str)
         conditions.append(tuple_(literal(within, ModelRow.within.type), literal(name, ModelRow.name.type)) < ENTRY)
     found = _entries(session, conditions, limit + 1)
@@ -137,9 +137,11 @@ def _revisions(session: Session, model: str, *, limit: int, after: str | None) -
     ids = [row.id for row in numbered]
     if not ids:
         raise NotFound(f"there is no model {entry}: `registry-auditor models list` shows all")
-    if after:
+    if after is not None:
         (last,) = place(after, "revisions", int)
-        ids = ids[ids.index(last) + 1 :] if last in ids else []
+        if last not in ids:
+            raise misplaced("revisions")
+        ids = ids[ids.index(last) + 1 :]
     listed = page(ids, limit, lambda number: cursor("revisions", number))
     return Page(_revised(session, listed.items), listed.next)
 

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, TextClause, select, update
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import NoticeState
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import changed, insert, now, read_in_order
-from registry_auditor.store.ids import span, uuid7
+from registry_auditor.store.ids import uuid7
 from registry_auditor.store.messages import UNDELIVERED, NoticeRow
 from registry_auditor.store.read import page
 from registry_auditor.store.records import Notice, Page
@@ -72,10 +73,11 @@ def notices(
     conditions: list[ColumnElement[bool] | TextClause] = list(STATES[state]) if state else []
     if target:
         conditions.append(NoticeRow.target == target)
-    if after:
-        conditions.append(NoticeRow.id < span(after)[0])
+    if after is not None:
+        conditions.append(NoticeRow.id < place(after, "notices", str)[0])
     statement = select(NoticeRow).where(*conditions).order_by(NoticeRow.id.desc()).limit(limit + 1)
-    return page([_notice(row) for row in session.scalars(statement)], limit, lambda item: item.id)
+    found = [_notice(row) for row in session.scalars(statement)]
+    return page(found, limit, lambda item: cursor("notices", item.id))
 
 
 def _notice(row: NoticeRow) -> Notice:

@@ -46,7 +46,7 @@ def audit(session: Session, id_or_prefix: str) -> Audit:
 def audits(session: Session, *, limit: int, after: str | None, **filters: Unpack[AuditFilters]) -> Page[Audit]:
     """Audits, newest first."""
     conditions = only.of_audits(session, filters)
-    if after:
+    if after is not None:
         conditions.append(AuditRow.id < place(after, "audits", str)[0])
     statement = audits_with_models().where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
     found = [rows.audit(*row) for row in session.execute(statement)]
@@ -86,7 +86,7 @@ def directions(
     banks = select(RunBankRow.bank_sha256).join(AuditRunRow, AuditRunRow.run_id == RunBankRow.run_id).where(*shown)
     conditions = [DirectionRow.bank_sha256.in_(banks), *only.of_directions(session, filters)]
     keys = (DirectionRow.strength, DirectionRow.bank_sha256, DirectionRow.ordinal)
-    if after:
+    if after is not None:
         last = zip(place(after, "directions", float, str, int), keys, strict=True)
         conditions.append(tuple_(*keys) < tuple_(*(literal(value, key.type) for value, key in last)))
     order = (DirectionRow.strength.desc(), DirectionRow.bank_sha256.desc(), DirectionRow.ordinal.desc())

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, literal, or_
 from sqlalchemy.orm import Session, aliased
 
 from registry_auditor.domain import BaseSource, ModelRef
-from registry_auditor.errors import UsageError
 from registry_auditor.store import rows
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import insert, now
 from registry_auditor.store.filters import SightingFilters, of_sightings
 from registry_auditor.store.read import BaseModel, page
@@ -96,11 +96,11 @@ def _same(model_id: int, base_id: int | None, source: BaseSource | None) -> Sele
 def sightings(session: Session, *, limit: int, after: str | None, **filters: Unpack[SightingFilters]) -> Page[Sighting]:
     """Sightings, the latest to be seen for the first time first."""
     conditions = of_sightings(session, filters)
-    if after:
-        conditions.append(SightingRow.id < _number(after))
+    if after is not None:
+        conditions.append(SightingRow.id < place(after, "sightings", int)[0])
     statement = SIGHTINGS.where(*conditions).order_by(SightingRow.id.desc()).limit(limit + 1)
     found = session.execute(statement).all()
-    shown = page(list(found), limit, lambda row: str(row[0].id))
+    shown = page(list(found), limit, lambda row: cursor("sightings", row[0].id))
     return Page(tuple(rows.sighting(*row) for row in shown.items), shown.next)
 
 
@@ -116,15 +116,9 @@ def newest(session: Session, registry: str, *, limit: int, after: str | None) ->
     )
     conditions = [SightingRow.shown_by == registry, ~outdated]
     name = tuple_(ModelRow.within, ModelRow.name)
-    if after:
-        within, _, rest = after.partition(":")
-        conditions.append(name > tuple_(literal(within), literal(rest)))
+    if after is not None:
+        last = zip(place(after, "newest sightings", str, str), (ModelRow.within, ModelRow.name), strict=True)
+        conditions.append(name > tuple_(*(literal(value, key.type) for value, key in last)))
     statement = SIGHTINGS.where(*conditions).order_by(ModelRow.within, ModelRow.name).limit(limit + 1)
     found = [rows.sighting(*row) for row in session.execute(statement)]
-    return page(found, limit, lambda item: f"{item.model.registry}:{item.model.name}")
-
-
-def _number(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-        raise UsageError(f"{cursor!r} does not continue a list of sightings: pass the `next` of a page")
-    return int(cursor)
+    return page(found, limit, lambda item: cursor("newest sightings", item.model.registry, item.model.name))

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import Author, Suppression
 from registry_auditor.errors import UsageError
 from registry_auditor.store import newest, read
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import span, uuid7
 from registry_auditor.store.part import PAGE, Part
@@ -100,9 +101,10 @@ def _suppressions(session: Session, *, limit: int, after: str | None, holding: b
     if holding is not None:
         holds = and_(*active(session))
         statement = statement.where(holds if holding else not_(holds))
-    if after:
-        statement = statement.where(SuppressionRow.id < span(after)[0])
-    return read.page([suppression(row) for row in session.scalars(statement)], limit, lambda item: item.id)
+    if after is not None:
+        statement = statement.where(SuppressionRow.id < place(after, "suppressions", str)[0])
+    found = [suppression(row) for row in session.scalars(statement)]
+    return read.page(found, limit, lambda item: cursor("suppressions", item.id))
 
 
 def _row(session: Session, id_or_prefix: str) -> SuppressionRow:

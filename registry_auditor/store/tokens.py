@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.domain import Author, Scope, Token
 from registry_auditor.errors import StoreError, UsageError
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import alone, changed, clock, now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part
@@ -110,9 +111,10 @@ def _create(
 
 def _tokens(session: Session, *, limit: int, after: str | None) -> Page[Token]:
     statement = select(TokenRow).order_by(TokenRow.id.desc()).limit(limit + 1)
-    if after:
-        statement = statement.where(TokenRow.id < _digits(after))
-    return page([_token(row) for row in session.scalars(statement)], limit, lambda item: item.id)
+    if after is not None:
+        statement = statement.where(TokenRow.id < place(after, "tokens", str)[0])
+    found = [_token(row) for row in session.scalars(statement)]
+    return page(found, limit, lambda item: cursor("tokens", item.id))
 
 
 def _revoke(session: Session, token_id: str, *, by: Author) -> Token:

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import Author, Written
 from registry_auditor.errors import Conflict, UsageError
 from registry_auditor.store.columns import plain
+from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import alone, now
-from registry_auditor.store.ids import span, uuid7
+from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people import WriteRow
 from registry_auditor.store.read import page
@@ -84,9 +85,10 @@ def require_ahead(expires_at: datetime, time: datetime) -> None:
 
 def _writes(session: Session, *, limit: int, after: str | None) -> Page[Written]:
     statement = select(WriteRow).order_by(WriteRow.id.desc()).limit(limit + 1)
-    if after:
-        statement = statement.where(WriteRow.id < span(after)[0])
-    return page([_written(row) for row in session.scalars(statement)], limit, lambda item: item.id)
+    if after is not None:
+        statement = statement.where(WriteRow.id < place(after, "writes", str)[0])
+    found = [_written(row) for row in session.scalars(statement)]
+    return page(found, limit, lambda item: cursor("writes", item.id))
 
 
 def _replayed(session: Session, by: Author) -> Written | None:

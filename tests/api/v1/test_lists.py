@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from registry_auditor.store.catalogue import model_id
 from tests.api.v1.conftest import Api
+from tests.api.v1.planted import BASE
 
 LISTS = (
     "/models",
@@ -42,7 +44,22 @@ def test_pages_of_one_are_the_list(still: Api, path: str) -> None:
     assert list(map(key, found)) == list(map(key, whole["items"]))
 
 
-PLACES = ("x", "0199", "hf:org/tuned", "nan x 1", "1.0 a 999999999999999999999999", "1e999 b -1", "\u200b", "9" * 300)
+PLACES = (
+    "x",
+    "0199",
+    "hf:org/tuned",
+    '["audits","\\u0000"]',
+    '["audits","\\ud800"]',
+    '["findings by newest","\\u0000"]',
+    '["directions",NaN,"x",1]',
+    '["directions",1e999,"\\u0000",-9]',
+    '["models","hf","\\ud800"]',
+    '["banks","\u200b"]',
+    '["sightings",-9e18]',
+    '["sightings",9223372036854775807]',
+    '["tokens","%"]',
+    "9" * 300,
+)
 
 
 @pytest.mark.parametrize("path", [*LISTS, "/findings?sort=severity", "/findings?sort=fpr"])
@@ -54,9 +71,34 @@ def test_a_place_that_somebody_made_up_harms_nobody(still: Api, path: str, place
     assert answer.status_code in (200, 422), answer.text
 
 
-@pytest.mark.parametrize("after", ["%%%", "AAAA", "_", "x" * 1001])
-def test_what_is_no_place_is_refused(still: Api, after: str) -> None:
-    assert still.admin.get("/api/v1/audits", params={"after": after}).status_code == 422
+@pytest.mark.parametrize("after", ["", "%%%", "AAAA", "_", "0199a1b2-7c3d", "x" * 6001])
+@pytest.mark.parametrize("path", LISTS)
+def test_what_is_no_place_is_refused(still: Api, path: str, after: str) -> None:
+    answer = still.admin.get(f"/api/v1{path}", params={"after": after})
+    assert answer.status_code == 422
+    assert "after" in answer.text
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_place_in_one_list_continues_no_other(still: Api, path: str) -> None:
+    other = "/audits" if path != "/audits" else "/writes"
+    place = still.get(other, limit=1)["next"]
+    answer = still.admin.get(f"/api/v1{path}", params={"after": place})
+    assert answer.status_code == 422
+    assert "another list" in answer.json()["detail"]
+
+
+def test_a_place_in_one_order_continues_no_other(still: Api) -> None:
+    place = still.get("/findings", limit=1)["next"]
+    answer = still.admin.get("/api/v1/findings", params={"sort": "score", "after": place})
+    assert answer.status_code == 422
+    assert "findings by score" in answer.json()["detail"]
+
+
+def test_a_place_among_the_revisions_of_one_model_continues_those_of_no_other(still: Api) -> None:
+    place = still.get(f"/models/{still.planted.model}/revisions", limit=1)["next"]
+    answer = still.admin.get(f"/api/v1/models/{model_id(BASE)}/revisions", params={"after": place})
+    assert answer.status_code == 422
 
 
 FILTERS = {
