@@ -53,7 +53,7 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
     app.state.access = Access(opened, open_to_all=open_to_all)
     hooks = Hooks(entrances, Intake(opened.accept), folders=watched_folders(settings))
     standing = Recent(reader(opened, settings.db))
-    app.include_router(v1.router())
+    v1.install(app)
     app.include_router(hooks.router())
     app.include_router(health.router(standing))
     app.include_router(metrics.router(standing, hooks))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from registry_auditor.api.v1 import (
     analyzers,
@@ -19,9 +19,7 @@ from registry_auditor.api.v1 import (
 NOUNS = (models, audits, findings, suppressions, directions, banks, analyzers, registries, tokens)
 
 
-def router() -> APIRouter:
-    """Every route, under /api/v1; the application's state holds what they need."""
-    routes = APIRouter(prefix="/api/v1")
+def install(app: FastAPI) -> None:
+    """Afterwards `app` has every route, under /api/v1; its state holds what they need."""
     for noun in NOUNS:
-        routes.include_router(noun.routes)
-    return routes
+        app.router.routes.extend(noun.routes.routes)

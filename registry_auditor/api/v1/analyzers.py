@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 
 from registry_auditor.api.v1.given import READS, Kept, Plain
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Moment, Shape
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json, listing
 
-routes = APIRouter(tags=["analyzers"], dependencies=READS)
+routes = routes_of("analyzers", dependencies=READS)
 
 Name = Annotated[str, Path(max_length=200, pattern=Plain, examples=["svd-diff"])]
 Version = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="By default the newest.")]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat
 
 from registry_auditor.api.admission import admitted
 from registry_auditor.api.v1.etags import IfNoneMatch, tagged
 from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Plain, Set, Submitter, answer, once
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["audits"])
+routes = routes_of("audits")
 
 
 class Only(Filters):

@@ -7,18 +7,19 @@ from http import HTTPStatus
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from registry_auditor.api.v1.etags import IfNoneMatch, is_known
 from registry_auditor.api.v1.given import READS, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Moment, Shape
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json
 from registry_auditor.store.banklist import BankList
 
-routes = APIRouter(tags=["directions"], dependencies=READS)
+routes = routes_of("directions", dependencies=READS)
 
 FOR_EVER = "private, max-age=31536000, immutable"
 """The address holds the digest: other bytes have another address."""
@@ -40,7 +41,7 @@ class Bank(Shape):
 
 @routes.get("/direction-banks", response_model=Items[Bank])
 def list_banks(
-    store: Kept, page: Paging, basis: Annotated[str | None, Query(max_length=500, pattern=Plain)] = None
+    store: Kept, page: Paging, basis: Annotated[str | None, Query(min_length=1, max_length=500, pattern=Plain)] = None
 ) -> Json:
     """Direction banks by name; only those of one basis."""
     return answer(BankList.of(store).list(basis=basis, **page.place), answers.bank_file)

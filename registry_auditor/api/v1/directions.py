@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from registry_auditor.api.v1.given import MODEL_GLOB, READS, AuditId, Filters, Glob, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Direction, Items, Reference, Sent, Shape
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["directions"], dependencies=READS)
+routes = routes_of("directions", dependencies=READS)
 
 
 class Only(Filters):

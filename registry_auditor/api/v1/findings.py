@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Id, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Sent, Shape, Suppression
 from registry_auditor.domain import EventKind, FindingOrder, Justification, Severity, Triage, TriageState
 from registry_auditor.report import answers, records
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["findings"])
+routes = routes_of("findings")
 
 
 class Only(Filters):
@@ -24,7 +25,7 @@ class Only(Filters):
     base: Glob = Field(None, serialization_alias="base_glob", examples=["hf:org/base"])
     severity: Severity | None = Field(None, description="At least this one.")
     code: Glob = Field(None, examples=["svd-diff/*"])
-    analyzer: str | None = Field(None, max_length=200, pattern=Plain, examples=["svd-diff"])
+    analyzer: str | None = Field(None, min_length=1, max_length=200, pattern=Plain, examples=["svd-diff"])
     state: TriageState | None = None
     counts: bool | None = Field(None, description="Whether it counts for verdicts and gates.")
     since: AwareDatetime | None = Field(None, description="Found then or later.", examples=["2026-03-01T00:00:00Z"])
@@ -34,7 +35,12 @@ class Only(Filters):
     )
     calibrated: bool | None = Field(None, description="Whether its false-positive rate was measured.")
     text: str | None = Field(
-        None, max_length=200, pattern=Plain, description="Words, all of which its message has.", examples=["rank one"]
+        None,
+        min_length=1,
+        max_length=200,
+        pattern=Plain,
+        description="Words, all of which its message has.",
+        examples=["rank one"],
     )
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     sort: FindingOrder | None = Field(None, description="The newest first unless told.")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 
 from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Audit, Counts, Direction, Finding, Items, Moment, Place, Reference, Shape
 from registry_auditor.domain import BaseSource, Severity, Verdict
 from registry_auditor.report import answers
 from registry_auditor.report.compare import compare, pick
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["models"], dependencies=READS)
+routes = routes_of("models", dependencies=READS)
 
 ModelId = Annotated[
     str,
@@ -127,7 +128,13 @@ def get_model_lineage(store: Kept, model_id: ModelId) -> Json:
 
 AuditOrRevision = Annotated[
     str | None,
-    Query(max_length=500, pattern=Plain, description="An audit id, or a revision of the model.", examples=["3f2a"]),
+    Query(
+        min_length=1,
+        max_length=500,
+        pattern=Plain,
+        description="An audit id, or a revision of the model.",
+        examples=["3f2a"],
+    ),
 ]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from registry_auditor.api.standing import without_secrets
 from registry_auditor.api.v1.given import READS, Glob, Kept, Paging, Plain, answer
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Base, Content, Items, Moment, Shape
 from registry_auditor.report import records
 from registry_auditor.report.records import Json
 from registry_auditor.store import Sighting as Seen
 from registry_auditor.store import Watched
 
-routes = APIRouter(tags=["registries"], dependencies=READS)
+routes = routes_of("registries", dependencies=READS)
 
 
 class Registry(Shape):
@@ -58,7 +59,7 @@ def list_sightings(
     page: Paging,
     model: Glob = None,
     skipped: Annotated[bool | None, Query(description="Only what is not audited, or only what is.")] = None,
-    registry: Annotated[str | None, Query(max_length=1000, pattern=Plain, examples=["hf:my-org"])] = None,
+    registry: Annotated[str | None, Query(min_length=1, max_length=1000, pattern=Plain, examples=["hf:my-org"])] = None,
 ) -> Json:
     """What registries have shown, the latest to be seen for the first time first."""
     return answer(store.sightings(model_glob=model, skipped=skipped, registry=registry, **page.place), _sighting)

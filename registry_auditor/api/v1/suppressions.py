@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import MODEL_GLOB, READS, Id, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Sent, Suppression
 from registry_auditor.report import records
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["suppressions"])
+routes = routes_of("suppressions")
 
 
 class Rule(Sent):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from registry_auditor.api.v1.given import ADMINS, Admin, Kept, Paging, Plain, answer, once
+from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Moment, Sent, Shape
 from registry_auditor.domain import Scope
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json
 
-routes = APIRouter(tags=["tokens"])
+routes = routes_of("tokens")
 
 TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,24}$", description="The id of a token, or its first characters.")]
 

@@ -53,7 +53,7 @@ def document(asked: Api) -> Any:
 def operations() -> list[tuple[str, str]]:
     """Path and method of every route of the API."""
     bare = FastAPI()
-    bare.include_router(v1.router())
+    v1.install(bare)
     return [(path, method) for path, methods in bare.openapi()["paths"].items() for method in methods]
 
 
