@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from registry_auditor.api.access import Access, Bearer, Cookie, Principal
+from registry_auditor.api.v1.parameters import require_known
 from registry_auditor.config import Settings
 from registry_auditor.domain import Author, Scope
 from registry_auditor.errors import Conflict
@@ -42,7 +43,9 @@ Set = Annotated[Settings, Depends(_settings)]
 def _needs(scope: Scope) -> Callable[[Request, Bearer, Cookie], Principal]:
     def caller(request: Request, _bearer: Bearer, _cookie: Cookie) -> Principal:
         access: Access = request.app.state.access
-        return access.caller(request, scope)
+        principal = access.caller(request, scope)
+        require_known(request)
+        return principal
 
     return caller
 
@@ -149,7 +152,7 @@ Plain = r"^[^\x00]*$"
 """PostgreSQL knows no NUL."""
 Glob = Annotated[
     str | None,
-    Field(max_length=200, pattern=MODEL_GLOB, description="`*` is any text, `?` any character."),
+    Field(min_length=1, max_length=200, pattern=MODEL_GLOB, description="`*` is any text, `?` any character."),
 ]
 AuditId = Annotated[str | None, Field(min_length=1, max_length=64, pattern=Plain, description="Id of an audit.")]
 
