@@ -73,7 +73,8 @@ def _mark_latest() -> None:
         "JOIN models ON models.id = audits.model_id WHERE audits.state = 'done' GROUP BY models.registry, models.name)"
     )
     latest = sa.text("latest")
-    op.create_index("ix_audits_latest", "audits", ["verdict", "id"], sqlite_where=latest, postgresql_where=latest)
+    columns = ["verdict", "model_id", "id"]
+    op.create_index("ix_audits_latest", "audits", columns, sqlite_where=latest, postgresql_where=latest)
 
 
 def _sqlite() -> None:

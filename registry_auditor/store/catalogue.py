@@ -40,7 +40,7 @@ class ModelSummary:
     revisions: int
     """How many are known, audited or not."""
     audit: Audit | None
-    """The newest audit of any revision; None if there is none."""
+    """The newest finished audit of any revision, else the newest one; None if there is none."""
     counts: Mapping[Severity, int] = field(default_factory=dict)
     """Of the findings that this audit shows, dismissed ones included."""
     last_seen_at: datetime | None = None
@@ -79,7 +79,7 @@ class Descent:
     base: ModelRef
     source: BaseSource | None
     verdict: Verdict | None
-    """Of the newest audit of `model`."""
+    """Of the newest finished audit of `model`."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
+    Select,
     create_engine,
     event,
     func,
@@ -196,6 +197,14 @@ def read_in_order(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SET LOCAL enable_bitmapscan = off"))
+
+
+def one_by_one(found: Select[Any]) -> ColumnElement[bool]:
+    """Whether there is what `found`, which is about a row, asks for: asked of those rows that a list comes to.
+
+    PostgreSQL would rather compute it for all rows at once, though a page needs few.
+    """
+    return found.offset(0).exists()
 
 
 def insert(session: Session, table: type[DeclarativeBase]) -> Any:

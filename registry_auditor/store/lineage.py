@@ -11,6 +11,7 @@ from registry_auditor.domain import BaseSource, ModelRef
 from registry_auditor.errors import NotFound
 from registry_auditor.store import newest
 from registry_auditor.store.catalogue import Descent, entry_of
+from registry_auditor.store.engine import one_by_one
 from registry_auditor.store.newest import Entry
 from registry_auditor.store.tables import AuditRow, ModelRow, SightingRow
 
@@ -18,26 +19,23 @@ GENERATIONS = 12
 """How far up and down the tree of one model goes: longer chains are claims of strangers, not models."""
 
 Tuned, Base = aliased(ModelRow, name="tuned"), aliased(ModelRow, name="base")
+ENTRY = (Tuned.within, Tuned.name)
 Edge = tuple[Entry, Entry, BaseSource | None]
 
 
 def lineage(session: Session, model: str | None, *, limit: int) -> list[Descent]:
     """Who was made from whom: all models by name, or those above and below one, the nearest first."""
     edges = _all(session, limit) if model is None else _around(session, entry_of(model), limit)
-    audits = newest.of_entries(session, {tuned for tuned, _, _ in edges}) if edges else {}
-    return [
-        Descent(ModelRef(*tuned), ModelRef(*base), source, audits[tuned].verdict if tuned in audits else None)
-        for tuned, base, source in edges
-    ]
+    verdicts = newest.verdicts(session, {tuned for tuned, _, _ in edges}) if edges else {}
+    return [Descent(ModelRef(*tuned), ModelRef(*base), source, verdicts.get(tuned)) for tuned, base, source in edges]
 
 
 def _all(session: Session, limit: int) -> list[Edge]:
     claimed = select(SightingRow.id).where(SightingRow.model_id == Tuned.id, SightingRow.base_id.is_not(None))
     examined = select(AuditRow.id).where(AuditRow.model_id == Tuned.id, AuditRow.base_id.is_not(None))
-    made = select(Tuned.within, Tuned.name).where(or_(claimed.exists(), examined.exists()))
-    first = made.group_by(Tuned.within, Tuned.name).order_by(Tuned.within, Tuned.name).limit(limit)
-    entries = [(within, name) for within, name in session.execute(first)]
-    return _edges(session, limit, of=entries) if entries else []
+    made = select(*ENTRY).where(or_(one_by_one(claimed), one_by_one(examined))).group_by(*ENTRY)
+    first = session.execute(made.order_by(*ENTRY).limit(limit))
+    return _of(session, limit, tuned={(within, name) for within, name in first})
 
 
 def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
@@ -48,9 +46,9 @@ def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
     found: dict[Edge, None] = {}
     above, below, met = {entry}, {entry}, {entry}
     for _ in range(GENERATIONS):
-        up = _edges(session, limit - len(found), of=above) if above else []
+        up = _of(session, limit - len(found), tuned=above)
         found |= dict.fromkeys(up)
-        down = _edges(session, limit - len(found), to=below) if below else []
+        down = _of(session, limit - len(found), base=below)
         found |= dict.fromkeys(down)
         above, below = {base for _, base, _ in up} - met, {tuned for tuned, _, _ in down} - met
         met |= above | below
@@ -59,24 +57,25 @@ def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
     return list(found)[:limit]
 
 
-def _edges(
-    session: Session, limit: int, *, of: Collection[Entry] | None = None, to: Collection[Entry] | None = None
-) -> list[Edge]:
+def _of(session: Session, limit: int, *, tuned: Collection[Entry] = (), base: Collection[Entry] = ()) -> list[Edge]:
+    if not (tuned or base):
+        return []
+    # Names alone may fit entries of other registries too.
+    if tuned:
+        return [edge for edge in _edges(session, limit, [newest.named(tuned, Tuned)]) if edge[0] in tuned]
+    return [edge for edge in _edges(session, limit, [newest.named(base, Base)]) if edge[1] in base]
+
+
+def _edges(session: Session, limit: int, conditions: Collection[ColumnElement[bool]]) -> list[Edge]:
     if limit <= 0:
         return []
-    conditions: list[ColumnElement[bool]] = []
-    if of is not None:
-        conditions.append(newest.named(of, Tuned))
-    if to is not None:
-        conditions.append(newest.named(to, Base))
     told = union(_told(SightingRow, SightingRow.source, conditions), _told(AuditRow, AuditRow.base_source, conditions))
     each = told.subquery()
     # An audit may know nobody who says so, or somebody else than the registry: each pair is one edge.
     names = (each.c.registry, each.c.name, each.c.base_registry, each.c.base_name)
     grouped = select(*names, func.max(each.c.source, type_=SightingRow.source.type)).group_by(*names)
     rows = session.execute(grouped.order_by(*names).limit(limit))
-    edges: list[Edge] = [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
-    return [edge for edge in edges if (of is None or edge[0] in of) and (to is None or edge[1] in to)]
+    return [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
 
 
 def _told(

@@ -22,7 +22,7 @@ from registry_auditor.store.read import BaseModel, page
 from registry_auditor.store.records import Page
 from registry_auditor.store.tables import AuditRow, ModelRow, SightingRow
 
-ENTRY = tuple_(ModelRow.within, ModelRow.name)
+ENTRY = (ModelRow.within, ModelRow.name)
 
 
 class Models(Part):
@@ -36,7 +36,7 @@ class Models(Part):
         model_glob: str | None = None,
         verdict: Verdict | None = None,
     ) -> Page[ModelSummary]:
-        """Models by name; `verdict`: of the newest audit."""
+        """Models by name; `verdict`: of the newest finished audit."""
         return self._read(_list, limit=limit, after=after, model_glob=model_glob, verdict=verdict)
 
     def get(self, model: str) -> ModelSummary:
@@ -68,10 +68,12 @@ def _list(
 ) -> Page[ModelSummary]:
     conditions = [only.models_like(session, model_glob)] if model_glob else []
     if verdict:
-        conditions.append(newest.verdict_of_entry() == verdict)
+        conditions.append(ModelRow.id.in_(newest.judged(verdict)))
     if after is not None:
         within, name = place(after, "models", str, str)
-        conditions.append(tuple_(literal(within, ModelRow.within.type), literal(name, ModelRow.name.type)) < ENTRY)
+        conditions.append(
+            tuple_(literal(within, ModelRow.within.type), literal(name, ModelRow.name.type)) < tuple_(*ENTRY)
+        )
     found = _entries(session, conditions, limit + 1)
     listed = page(found, limit, lambda row: cursor("models", row.registry, row.name))
     return Page(_summaries(session, listed.items), listed.next)
@@ -87,23 +89,20 @@ def _get(session: Session, model: str) -> ModelSummary:
 
 def _entries(session: Session, conditions: Sequence[ColumnElement[bool]], limit: int) -> list[Row[str, str, int]]:
     """Registry, name and number of revisions of some entries, by name."""
-    grouped = select(ModelRow.within.label("registry"), ModelRow.name, func.count()).where(*conditions)
-    ordered = grouped.group_by(ModelRow.within, ModelRow.name).order_by(ModelRow.within, ModelRow.name)
-    return list(session.execute(ordered.limit(limit)).all())
+    first = select(ModelRow.within.label("registry"), ModelRow.name).where(*conditions).group_by(*ENTRY)
+    page = first.order_by(*ENTRY).limit(limit).subquery()
+    revisions = select(func.count()).where(ModelRow.within == page.c.registry, ModelRow.name == page.c.name)
+    counted = select(page, revisions.scalar_subquery()).order_by(page.c.registry, page.c.name)
+    return list(session.execute(counted).all())
 
 
 def _summaries(session: Session, entries: Sequence[Row[str, str, int]]) -> tuple[ModelSummary, ...]:
     if not entries:
         return ()
     names = [(registry, name) for registry, name, _ in entries]
-    seen = select(ModelRow.within, ModelRow.name, func.max(SightingRow.last_seen_at)).join(
-        SightingRow, SightingRow.model_id == ModelRow.id
-    )
+    seen = select(*ENTRY, func.max(SightingRow.last_seen_at)).join(SightingRow, SightingRow.model_id == ModelRow.id)
     seen_at = {
-        (within, name): at
-        for within, name, at in session.execute(
-            seen.where(newest.named(names)).group_by(ModelRow.within, ModelRow.name)
-        )
+        (within, name): at for within, name, at in session.execute(seen.where(newest.named(names)).group_by(*ENTRY))
     }
     audits = newest.of_entries(session, names)
     counts = newest.counts(session, [audit.id for audit in audits.values()])

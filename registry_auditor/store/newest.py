@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import Session
 
 from registry_auditor.domain import Audit, Severity, Suppression, Verdict
 from registry_auditor.store import rows
@@ -19,15 +19,23 @@ Entry = tuple[str, str]
 
 
 def of_entries(session: Session, entries: Collection[Entry]) -> dict[Entry, Audit]:
-    """The newest audit of any revision, for those of `entries` that have one."""
-    newest = (
-        select(func.max(AuditRow.id))
-        .join(ModelRow, ModelRow.id == AuditRow.model_id)
-        .where(named(entries))
-        .group_by(ModelRow.within, ModelRow.name)
-    )
-    found = session.execute(audits_with_models().where(AuditRow.id.in_(newest)))
+    """How each of `entries` stands: its newest finished audit, else its newest, if it has one."""
+    found = session.execute(audits_with_models().where(AuditRow.id.in_(_newest(entries))))
     return {(model.within, model.name): rows.audit(audit, model, base) for audit, model, base in found}
+
+
+def verdicts(session: Session, entries: Collection[Entry]) -> dict[Entry, Verdict | None]:
+    """The verdict of the newest finished audit, for those of `entries` that have one."""
+    judged = select(ModelRow.within, ModelRow.name, AuditRow.verdict).join(AuditRow, AuditRow.model_id == ModelRow.id)
+    found = session.execute(judged.where(named(entries), LATEST))
+    return {(registry, name): verdict for registry, name, verdict in found}
+
+
+def _newest(entries: Collection[Entry]) -> Select[str]:
+    # One that was finished stands until another is: a model that is audited once more is still known.
+    id = func.coalesce(func.max(AuditRow.id).filter(LATEST), func.max(AuditRow.id))
+    of_entry = select(id).join(ModelRow, ModelRow.id == AuditRow.model_id).where(named(entries))
+    return of_entry.group_by(ModelRow.within, ModelRow.name)
 
 
 def named(entries: Collection[Entry], table: type[ModelRow] = ModelRow) -> ColumnElement[bool]:
@@ -60,17 +68,9 @@ def counts(session: Session, audits: Sequence[str]) -> dict[str, dict[Severity, 
     }
 
 
-def verdict_of_entry() -> ScalarSelect[Verdict | None]:
-    """The verdict of the newest audit of the entry of the enclosing row of `models`."""
-    revision, audit = aliased(ModelRow), aliased(AuditRow)
-    newest = (
-        select(func.max(audit.id))
-        .join(revision, revision.id == audit.model_id)
-        .where(revision.within == ModelRow.within, revision.name == ModelRow.name)
-        .correlate(ModelRow)
-        .scalar_subquery()
-    )
-    return select(AuditRow.verdict).where(AuditRow.id == newest).correlate(ModelRow).scalar_subquery()
+def judged(verdict: Verdict) -> Select[int]:
+    """The revisions, by row of `models`, that the newest finished audits are of, if these have this verdict."""
+    return select(AuditRow.model_id).where(LATEST, AuditRow.verdict == verdict)
 
 
 def findings(*columns: Any) -> Select[Any]:

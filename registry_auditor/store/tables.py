@@ -98,7 +98,7 @@ class AuditRow(Tables):
         Index(None, "model_id", "id"),
         Index(None, "base_id", "id"),
         Index(None, "verdict", "id"),
-        Index("ix_audits_latest", "verdict", "id", sqlite_where=LATEST, postgresql_where=LATEST),
+        Index("ix_audits_latest", "verdict", "model_id", "id", sqlite_where=LATEST, postgresql_where=LATEST),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
