@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from registry_auditor.cli.output import print_json, print_page, print_report
 from registry_auditor.cli.times import ago
 from registry_auditor.domain import AuditState, ModelRef, Verdict
 from registry_auditor.errors import UsageError
-
-if TYPE_CHECKING:
-    from registry_auditor.report import Report
 
 app = typer.Typer(no_args_is_help=True)
 SHORT = 13
@@ -68,9 +65,9 @@ def show(
     audit: options.AuditId,
     form: options.AsReport = ReportFormat.TEXT,
     output: options.Output = None,
-    baseline: Annotated[
+    before: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="AUDIT", help="Earlier audit of the same model; SARIF tells what is new."),
+        typer.Option("--before", metavar="AUDIT", help="Earlier audit of the same model; SARIF tells what is new."),
     ] = None,
     db: options.DB = None,
 ) -> None:
@@ -79,24 +76,15 @@ def show(
     Example: registry-auditor audits show 0199a1b2 --format markdown --output AUDIT.md
     """
     from registry_auditor.report import gather
+    from registry_auditor.report.baseline import baseline
 
-    if baseline is not None and form is not ReportFormat.SARIF:
-        raise UsageError(f"--baseline goes with --format sarif, which compares audits; not with {form}")
+    if before is not None and form is not ReportFormat.SARIF:
+        raise UsageError(f"--before goes with --format sarif, which compares audits; not with {form}")
     with options.stored(db) as store:
         document = gather(store, audit)
-        before = None if baseline is None else _before(document, gather(store, baseline))
+        compared = None if before is None else baseline(store, before, document)
         analyzers = store.analyzers.list()
-    print_report(document, form, output, analyzers=analyzers, before=before)
-
-
-def _before(document: Report, before: Report) -> Report:
-    """`before`, which must be an earlier audit of the same registry entry."""
-    one, other = document.audit.job.model, before.audit.job.model
-    if (one.registry, one.name) != (other.registry, other.name):
-        raise UsageError(f"--baseline is about {other.registry}:{other.name}, and not about {one.registry}:{one.name}")
-    if before.audit.id >= document.audit.id:
-        raise UsageError("--baseline is not earlier than the audit; name them the other way round")
-    return before
+    print_report(document, form, output, analyzers=analyzers, before=compared)
 
 
 @app.command()

@@ -1,18 +1,18 @@
 """A report as SARIF 2.1.0: one run, a rule for every code, a result for every finding.
 
-Alerts are matched between scans by place and fingerprint: the place is the model without its revision, the fingerprint
-that of the store, in which there is no message, severity or version.
+Alerts are matched between scans by place and fingerprint: the place is the model without its revision, and in the
+fingerprint there is no message, severity or version.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from registry_auditor.domain import ModelRef, Site, Standing, TriageState
+from registry_auditor.domain import ModelRef, Site, Standing, Taxonomy, TriageState
+from registry_auditor.report.baseline import Placed, placed
 from registry_auditor.report.document import Report
 from registry_auditor.report.identity import digest_of_base, digest_of_model, sha256
 from registry_auditor.report.sarif_invocation import NOTIFICATIONS, invocation, literal
@@ -37,14 +37,18 @@ def sarif(document: Report, analyzers: Sequence[AnalyzerInfo], *, before: Report
     With the audit `before` of the same model, every result says whether it is new, and results that are gone are
     listed as absent, as far as the analyzer that made them has finished this time.
     """
-    gone = [] if before is None else _gone(document, before)
-    every = [*document.found, *gone]
-    found = [ref for each in every for ref in references(each.finding.code, each.finding.taxonomies)]
-    catalogues = Catalogues.of(found)
-    ruled = rules(every, [stored.run.step for stored in document.runs], analyzers, catalogues)
+    every = placed(document, before)
+    catalogues = Catalogues.of([ref for each in every for ref in _references(each.found)])
+    ruled = rules([each.found for each in every], [stored.run.step for stored in document.runs], analyzers, catalogues)
     index = {rule["id"]: number for number, rule in enumerate(ruled)}
+    uri = _uri(document.audit.job.model)
     results = [
-        {**result, "ruleIndex": index[result["ruleId"]]} for result in _results(document, gone, catalogues, before)
+        {
+            **_result(each, catalogues),
+            "ruleIndex": index[each.found.finding.code],
+            "locations": [_location(each.found, uri)],
+        }
+        for each in every
     ]
     run = {
         "tool": {"driver": _driver(ruled, catalogues)},
@@ -99,28 +103,16 @@ def _about(document: Report) -> Json:
     }
 
 
-def _results(
-    document: Report, gone: Sequence[StoredFinding], catalogues: Catalogues, before: Report | None
-) -> Iterator[Json]:
-    known = None if before is None else _by_key(before.found)
-    uri = _uri(document.audit.job.model)
-    for key, each in _by_key(document.found).items():
-        state = {} if known is None else {"baselineState": _state(each, known.get(key))}
-        yield {**_result(each, key, catalogues), "locations": [_location(each, uri)], **state}
-    for key, each in _by_key(gone).items():
-        yield {**_result(each, key, catalogues), "locations": [_location(each, uri)], "baselineState": "absent"}
-
-
-def _result(each: StoredFinding, key: str, catalogues: Catalogues) -> Json:
-    finding = each.finding
+def _result(it: Placed, catalogues: Catalogues) -> Json:
+    each, finding = it.found, it.found.finding
     return {
         "ruleId": finding.code,
         "level": LEVELS[finding.severity],
         "message": {"text": literal(visible(finding.message))},
         # GitHub reads the first one only, and expects a count of equal ones behind the colon.
-        "partialFingerprints": {"primaryLocationLineHash": key, "registryAuditorFinding/v1": each.fingerprint},
+        "partialFingerprints": {"primaryLocationLineHash": it.key, "registryAuditorFinding/v1": each.fingerprint},
         "suppressions": _suppressions(each.standing),
-        "taxa": [catalogues.place(ref) for ref in references(finding.code, finding.taxonomies)],
+        "taxa": [catalogues.place(ref) for ref in _references(each)],
         "properties": {
             "id": each.id,
             "analyzer": each.analyzer,
@@ -132,32 +124,12 @@ def _result(each: StoredFinding, key: str, catalogues: Catalogues) -> Json:
             "state": each.standing.state,
             "evidence": _bounded(dict(finding.evidence), MAX_DEPTH),
         },
+        **({} if it.since is None else {"baselineState": it.since}),
     }
 
 
-def _by_key(found: Sequence[StoredFinding]) -> dict[str, StoredFinding]:
-    """Findings by `fingerprint:number`, where the number tells equal fingerprints apart."""
-    seen: Counter[str] = Counter()
-    keyed = {}
-    for each in found:
-        seen[each.fingerprint] += 1
-        keyed[f"{each.fingerprint}:{seen[each.fingerprint]}"] = each
-    return keyed
-
-
-def _state(now: StoredFinding, before: StoredFinding | None) -> str:
-    if before is None:
-        return "new"
-    one, other = now.finding, before.finding
-    same = (one.severity, one.message, one.score) == (other.severity, other.message, other.score)
-    return "unchanged" if same else "updated"
-
-
-def _gone(document: Report, before: Report) -> list[StoredFinding]:
-    """Findings of the audit before that analyzers which have finished now do not make any more."""
-    finished = {stored.run.step.analyzer for stored in document.runs if stored.run.reason is None}
-    now = _by_key(document.found)
-    return [each for key, each in _by_key(before.found).items() if key not in now and each.analyzer in finished]
+def _references(each: StoredFinding) -> tuple[Taxonomy, ...]:
+    return references(each.finding.code, each.finding.taxonomies)
 
 
 def _location(each: StoredFinding, uri: str) -> Json:

@@ -86,7 +86,7 @@ def test_alerts_stay_the_same_in_another_scan_of_another_revision(
     assert set(first) & set(second)
     states = {
         result["ruleId"]: result["baselineState"]
-        for result in sarif(cli, after, "--baseline", before["audit"]["id"])["results"]
+        for result in sarif(cli, after, "--before", before["audit"]["id"])["results"]
     }
     assert states["svd-diff/added-tensors"] == "absent"
     assert {"new", "unchanged", "updated"} >= set(states.values()) - {"absent"}
@@ -99,11 +99,11 @@ def test_a_baseline_is_an_earlier_audit_of_the_same_model_and_goes_with_sarif(
     one, other = audited(tuned, base), audited(base, base)
     later = audited(tuned, base)
     for arguments, told in (
-        ((later, "sarif", other), "is about"),
+        ((later, "sarif", other), "is an audit of"),
         ((one, "sarif", later), "not earlier"),
         ((later, "json", one), "goes with --format sarif"),
     ):
         report, form, baseline = arguments
-        done = cli("audits", "show", report["audit"]["id"], "--format", form, "--baseline", baseline["audit"]["id"])
+        done = cli("audits", "show", report["audit"]["id"], "--format", form, "--before", baseline["audit"]["id"])
         assert (done.code, done.out) == (4, "")
         assert told in done.err

@@ -14,7 +14,9 @@ from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
+from registry_auditor.errors import UsageError
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
+from registry_auditor.report.baseline import baseline
 from registry_auditor.report.records import Json
 
 routes = routes_of("audits")
@@ -103,6 +105,15 @@ REPORT: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}, "description": "The report."},
     304: {"description": "It is what the client has."},
 }
+Before = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=64,
+        pattern=Plain,
+        description="An earlier audit of the same model: SARIF then tells what is new, and what is gone.",
+    ),
+]
 SHUT_IN = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 """What a browser may do for a report, which brings its styles along: show it."""
 
@@ -112,11 +123,15 @@ def get_report(
     store: Kept,
     audit_id: Id,
     form: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.JSON,
+    before: Before = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """An audit with all that it found: as JSON, Markdown, HTML, SARIF 2.1.0 or CycloneDX."""
+    if before is not None and form is not ReportFormat.SARIF:
+        raise UsageError(f"before: goes with format=sarif, which compares audits; not with {form}")
     document = gather(store, audit_id)
-    text = render(document, form, store.analyzers.list())
+    compared = None if before is None else baseline(store, before, document)
+    text = render(document, form, store.analyzers.list(), before=compared)
     name = f"audit-{document.audit.id}{SUFFIXES[form]}"
     headers = {"content-disposition": f'inline; filename="{name}"', "content-security-policy": SHUT_IN}
     return tagged(text.encode(), if_none_match, media_type=MEDIA_TYPES[form], headers=headers)
