@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["tests.postgresql"]
 # The Hub's client reads these when it is imported, which test modules do.
 os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=str(ROOT / "build" / "no-hub"), HF_HUB_DISABLE_PROGRESS_BARS="1")
 
@@ -135,8 +136,8 @@ def directions_of(db: str) -> Callable[[Json], Directions]:
 
     def read(report: Json) -> Directions:
         with Store.open(db) as store:
-            found = store.directions(audit_id=report["audit"]["id"], limit=100_000).items
-            vectors = {bank: store.vectors(bank) for bank in {each.bank for each in found}}
+            found = store.directions.list(audit_id=report["audit"]["id"], limit=100_000).items
+            vectors = {bank: store.banks.vectors(bank) for bank in {each.bank for each in found}}
         return [(each, vectors[each.bank][each.ordinal]) for each in found]
 
     return read

