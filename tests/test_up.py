@@ -186,7 +186,7 @@ def wait_until_watched(up: Up, count: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
     with Store.open(up.db) as store:
         while time.monotonic() < deadline:
-            if len([state for state in store.watched_all() if state.polled_at]) == count:
+            if len([state for state in store.watched.list() if state.polled_at]) == count:
                 return
             time.sleep(0.1)
     pytest.fail(f"not all registries were looked at\n{up.log.read_text()}")

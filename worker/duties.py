@@ -96,7 +96,7 @@ def _carry_out(record: Audit, store: Store, settings: Settings, terms: Terms) ->
         job = settled(record.job, installed, settings)
         worker = record.holder or ""
         found = store.requests.settle(record.id, worker, job)
-        store.record_sighting(job.model, base=job.base, source=job.base_source)
+        store.sightings.record(job.model, base=job.base, source=job.base_source)
         if job.queue is not record.job.queue:
             store.release(record.id, worker)
             return store.audit(record.id)

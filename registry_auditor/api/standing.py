@@ -38,8 +38,8 @@ def reader(store: Store, db: str) -> Callable[[], Standing | None]:
                 schema=schema,
                 backlog=tuple(store.backlog()),
                 totals=tuple(store.run_totals()),
-                watched=tuple(store.watched_all()),
-                notices=store.notice_totals(),
+                watched=tuple(store.watched.list()),
+                notices=store.notices.totals(),
             )
         except StoreError as error:
             logger.error("%s", error)

@@ -36,7 +36,7 @@ def export(
         if not found:
             raise NotFound(f"audit {audit} has no direction bank; nothing was learnt, or svd-diff did not run")
         largest = max(found.values(), key=lambda bank: bank.directions)
-        content = store.bank_bytes(largest.sha256)
+        content = store.banks.read(largest.sha256)
     try:
         output.write_bytes(content)
     except OSError as error:

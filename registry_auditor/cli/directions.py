@@ -47,7 +47,7 @@ def list_(
     from registry_auditor.report import records
 
     with options.stored(db) as store:
-        page = store.directions(
+        page = store.directions.list(
             model_glob=model,
             audit_id=audit and store.audit(audit).id,
             tensor=tensor,

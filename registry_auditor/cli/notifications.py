@@ -57,7 +57,7 @@ def list_(
     Example: registry-auditor notifications list --state given_up
     """
     with options.stored(db) as store:
-        page = store.notices(limit=limit, after=after, target=target, state=state)
+        page = store.notices.list(limit=limit, after=after, target=target, state=state)
     print_page(
         page,
         form,

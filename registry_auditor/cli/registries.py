@@ -25,7 +25,7 @@ def list_(form: options.AsFormat = Format.TEXT, db: options.DB = None) -> None:
     from registry_auditor.report import records
 
     with options.stored(db) as store:
-        found = store.watched_all()
+        found = store.watched.list()
     print_page(
         (found, None),
         form,

@@ -37,7 +37,7 @@ def list_(
     from registry_auditor.report import records, words
 
     with options.stored(db) as store:
-        page = store.sightings(model_glob=model, registry=registry, skipped=skipped, limit=limit, after=after)
+        page = store.sightings.list(model_glob=model, registry=registry, skipped=skipped, limit=limit, after=after)
     print_page(
         page,
         form,

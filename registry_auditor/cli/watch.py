@@ -58,7 +58,7 @@ def _once(watcher: Watcher) -> int:
     sound = True
     for registry in watcher.registries.values():
         queued = look(watcher, registry, full=True)
-        problem = watcher.store.watched(registry.spec).problem
+        problem = watcher.store.watched.get(registry.spec).problem
         told = f"{queued} audit{'' if queued == 1 else 's'} queued"
         typer.echo(f"{registry.spec}: {told}" + (f"; {problem}" if problem else ""))
         sound = sound and problem is None

@@ -66,7 +66,7 @@ def send_due(store: Store, targets: Mapping[str, Target], terms: Terms | None = 
     """
     terms = terms or Terms()
     endpoints = check_targets(targets)
-    notices = store.due_notices(limit=BATCH, lease_s=4 * terms.timeout_s)
+    notices = store.notices.due(limit=BATCH, lease_s=4 * terms.timeout_s)
     parcels: list[tuple[Notice, Endpoint, Message]] = []
     for notice in notices:
         if notice.target not in endpoints:
@@ -97,7 +97,7 @@ def send_test(name: str, targets: Mapping[str, Target], terms: Terms | None = No
 
 def _settle(store: Store, notice: Notice, answer: Answer, terms: Terms) -> None:
     if answer.problem is None:
-        store.notice_sent(notice.id)
+        store.notices.sent(notice.id)
         logger.info("audit %s: %s was told", notice.audit, notice.target)
         return
     if answer.status == HTTPStatus.GONE:
@@ -107,10 +107,10 @@ def _settle(store: Store, notice: Notice, answer: Answer, terms: Terms) -> None:
     else:
         asked_s = min(answer.retry_after_s or 0.0, LONGEST_WAIT_S)
         wait_s = max(terms.schedule_s[notice.attempts], asked_s) * (1 + JITTER * terms.chance())
-        store.notice_failed(notice.id, answer.problem, retry_at=terms.clock() + timedelta(seconds=wait_s))
+        store.notices.failed(notice.id, answer.problem, retry_at=terms.clock() + timedelta(seconds=wait_s))
         logger.warning("audit %s: %s was not told: %s", notice.audit, notice.target, answer.problem)
 
 
 def _give_up(store: Store, notice: Notice, problem: str) -> None:
-    store.notice_failed(notice.id, problem, retry_at=None)
+    store.notices.failed(notice.id, problem, retry_at=None)
     logger.error("audit %s: %s will not be told: %s", notice.audit, notice.target, problem)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Self, Unpack
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Engine
 
-from registry_auditor.domain import Audit, Job, ModelRef, NoticeState, Queue, Run, StepKey, SubjectKey, Verdict
+from registry_auditor.domain import Audit, Job, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
-from registry_auditor.store import found, inbox, outbox, queue, read, schema, sightings, totals, watching, write
+from registry_auditor.store import found, queue, read, schema, totals, write
 from registry_auditor.store.analyzers import Analyzers
+from registry_auditor.store.bank_files import BankFiles
 from registry_auditor.store.banks import BankFolder, group
+from registry_auditor.store.directions import Directions
 from registry_auditor.store.engine import connect, parse, shown, sqlite_file
-from registry_auditor.store.filters import AuditFilters, DirectionFilters, FindingFilters, SightingFilters
+from registry_auditor.store.filters import AuditFilters, FindingFilters
 from registry_auditor.store.models import Models
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.records import (
@@ -35,9 +34,12 @@ from registry_auditor.store.records import (
 from registry_auditor.store.requests import Requests
 from registry_auditor.store.schema import Schema, SchemaState, check, upgrade
 from registry_auditor.store.search import Search
-from registry_auditor.store.sightings import Claim
 from registry_auditor.store.suppressions import Suppressions
 from registry_auditor.store.tokens import Tokens
+from registry_auditor.store.traffic.deliveries import Deliveries
+from registry_auditor.store.traffic.notices import Notices
+from registry_auditor.store.traffic.sightings import Sightings
+from registry_auditor.store.traffic.watched import WatchedRegistries
 from registry_auditor.store.triage import Triages
 from registry_auditor.store.writes import Writes
 
@@ -71,12 +73,18 @@ class Store(Part):
         """Use `Store.open`, which checks both."""
         super().__init__(engine, banks)
         self.analyzers = Analyzers(engine, banks)
+        self.banks = BankFiles(engine, banks)
+        self.deliveries = Deliveries(engine, banks)
+        self.directions = Directions(engine, banks)
         self.models = Models(engine, banks)
+        self.notices = Notices(engine, banks)
         self.requests = Requests(engine, banks)
         self.search = Search(engine, banks)
+        self.sightings = Sightings(engine, banks)
         self.suppressions = Suppressions(engine, banks)
         self.tokens = Tokens(engine, banks)
         self.triage = Triages(engine, banks)
+        self.watched = WatchedRegistries(engine, banks)
         self.writes = Writes(engine, banks)
 
     @classmethod
@@ -181,74 +189,6 @@ class Store(Part):
         """
         return self._write(queue.finish, audit_id, verdict, reason, notify=notify)
 
-    def due_notices(self, *, limit: int, lease_s: float) -> list[Notice]:
-        """Notices to send now, oldest due first; for `lease_s` seconds no other sender gets them."""
-        return self._write(outbox.due, limit=limit, lease_s=lease_s)
-
-    def notice_sent(self, notice_id: str) -> None:
-        """Afterwards the notice is delivered."""
-        self._write(outbox.succeeded, notice_id)
-
-    def notice_failed(self, notice_id: str, problem: str, *, retry_at: datetime | None) -> None:
-        """Afterwards the notice is due at `retry_at`, or given up; unless another sender has delivered it."""
-        self._write(outbox.failed, notice_id, problem, retry_at=retry_at)
-
-    def notices(
-        self,
-        *,
-        limit: int = PAGE,
-        after: str | None = None,
-        target: str | None = None,
-        state: NoticeState | None = None,
-    ) -> Page[Notice]:
-        """Notices, newest first."""
-        return self._read(outbox.notices, limit=limit, after=after, target=target, state=state)
-
-    def record_sighting(self, model: ModelRef, **claim: Unpack[Claim]) -> None:
-        """Afterwards it is known that a registry showed `model`, and what was said about it.
-
-        The same claim about the base again only renews the sighting, and tells why it is skipped now, if it is.
-        """
-        self._write(sightings.record, model, **claim)
-
-    def sightings(
-        self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[SightingFilters]
-    ) -> Page[Sighting]:
-        """Sightings, the latest to be seen for the first time first."""
-        return self._read(sightings.sightings, limit=limit, after=after, **filters)
-
-    def newest_sightings(self, registry: str, *, limit: int = PAGE, after: str | None = None) -> Page[Sighting]:
-        """Of each model that `registry` showed, the sighting that was renewed last; by name."""
-        return self._read(sightings.newest, registry, limit=limit, after=after)
-
-    def watched(self, registry: str) -> Watched:
-        """How far `registry` has been followed; all None if it never was."""
-        return self._read(watching.watched, registry)
-
-    def watched_all(self) -> list[Watched]:
-        """Every registry that was ever followed, by name."""
-        return self._read(watching.watched_all)
-
-    def save_watched(self, state: Watched) -> None:
-        """Afterwards `state` is what is known of its registry."""
-        self._write(watching.save_watched, state)
-
-    def accept(self, deliveries: Sequence[Delivery]) -> int:
-        """How many of `deliveries` were added: those of a known hook and key are dropped."""
-        return self._write(inbox.accept, deliveries)
-
-    def pending(self, limit: int = PAGE) -> list[Delivery]:
-        """Deliveries that nobody has settled, oldest first."""
-        return self._read(inbox.pending, limit)
-
-    def settle(self, ids: Sequence[int]) -> None:
-        """Afterwards nobody needs to look at these deliveries."""
-        self._write(inbox.settle, ids)
-
-    def forget_deliveries(self, before: datetime) -> int:
-        """How many deliveries, settled before that time, are gone; one of them, sent again, would be accepted."""
-        return self._write(inbox.forget, before)
-
     def backlog(self) -> list[Backlog]:
         """How much there is to do, for every queue."""
         return self._read(totals.backlog)
@@ -256,10 +196,6 @@ class Store(Part):
     def run_totals(self) -> list[RunTotal]:
         """How often each version of each analyzer ended how, and how long that took together."""
         return self._read(totals.run_totals)
-
-    def notice_totals(self) -> dict[NoticeState, int]:
-        """How many notices there are in every state."""
-        return self._read(totals.notice_totals)
 
     def audit(self, id_or_prefix: str) -> Audit:
         """The audit whose id begins so. Raises NotFound if there is none, or more than one."""
@@ -282,17 +218,3 @@ class Store(Part):
     def finding(self, id_or_prefix: str) -> StoredFinding:
         """The finding whose id begins so. Raises NotFound if there is none, or more than one."""
         return self._read(read.finding, id_or_prefix)
-
-    def directions(
-        self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[DirectionFilters]
-    ) -> Page[StoredDirection]:
-        """Directions without their vectors, strongest first."""
-        return self._read(read.directions, limit=limit, after=after, **filters)
-
-    def bank_bytes(self, sha256: str) -> bytes:
-        """A bank file, checked against its name. Raises StoreError if it is missing or was changed."""
-        return self._banks.read(sha256)
-
-    def vectors(self, sha256: str) -> npt.NDArray[np.float32]:
-        """The directions of a bank, one a row. Raises StoreError if the file is missing or was changed."""
-        return self._banks.vectors(sha256)

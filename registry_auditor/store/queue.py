@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.domain import Audit, AuditState, Job, Queue, SubjectKey, Verdict
 from registry_auditor.errors import NotFound
-from registry_auditor.store import outbox, read, rows
+from registry_auditor.store import read, rows
 from registry_auditor.store.engine import alone, changed, insert, now, read_in_order
-from registry_auditor.store.sightings import register
 from registry_auditor.store.tables import LATEST, UNFINISHED, UNSENT, AuditRow, ModelRow
+from registry_auditor.store.traffic import notices
+from registry_auditor.store.traffic.sightings import register
 
 
 def submit(session: Session, job: Job) -> Audit:
@@ -125,7 +126,7 @@ def finish(session: Session, audit_id: str, verdict: Verdict, reason: str, *, no
         audit.state, audit.verdict, audit.reason = AuditState.DONE, verdict, reason
         audit.finished_at, audit.lease_expires_at, audit.sent_at = time, None, None
         mark_latest(session, audit)
-        outbox.add(session, audit_id, notify, time)
+        notices.add(session, audit_id, notify, time)
         session.flush()
     return read.audit(session, audit_id)
 

@@ -11,8 +11,8 @@ from registry_auditor.errors import Conflict
 from registry_auditor.store import queue, read, rows
 from registry_auditor.store.engine import now
 from registry_auditor.store.part import Part
-from registry_auditor.store.sightings import register
 from registry_auditor.store.tables import UNFINISHED, AuditRow
+from registry_auditor.store.traffic.sightings import register
 from registry_auditor.store.writes import repeated, written
 
 

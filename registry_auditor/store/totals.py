@@ -7,11 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, CompoundSelect, func, select, union
 from sqlalchemy.orm import Session
 
-from registry_auditor.domain import AuditState, NoticeState, Queue, Severity, Verdict
+from registry_auditor.domain import AuditState, Queue, Severity, Verdict
 from registry_auditor.store import newest
 from registry_auditor.store.engine import now
-from registry_auditor.store.messages import NoticeRow
-from registry_auditor.store.outbox import STATES
 from registry_auditor.store.people import SuppressionRow
 from registry_auditor.store.records import Backlog, RunTotal
 from registry_auditor.store.standing import active, dismissed, suppression
@@ -41,12 +39,6 @@ def run_totals(session: Session) -> list[RunTotal]:
     by = (RunRow.analyzer, RunRow.version, RunRow.status)
     grouped = select(*by, func.count(), func.sum(RunRow.seconds)).group_by(*by).order_by(*by)
     return [RunTotal(*row) for row in session.execute(grouped)]
-
-
-def notice_totals(session: Session) -> dict[NoticeState, int]:
-    """How many notices there are in every state."""
-    count = select(func.count()).select_from(NoticeRow)
-    return {state: session.scalars(count.where(*conditions)).one() for state, conditions in STATES.items()}
 
 
 def verdicts(session: Session) -> dict[Verdict, int]:

@@ -25,7 +25,7 @@ def answer_deliveries(watcher: Watcher) -> int:
     answers are kept for the next time.
     """
     queued = 0
-    while deliveries := watcher.store.pending(BATCH):
+    while deliveries := watcher.store.deliveries.pending(BATCH):
         by_target: dict[str | None, list[Delivery]] = {}
         for delivery in deliveries:
             by_target.setdefault(delivery.target, []).append(delivery)
@@ -59,5 +59,5 @@ def _look_up(watcher: Watcher, target: str | None) -> int:
 
 
 def _settle(watcher: Watcher, answered: Sequence[Delivery]) -> None:
-    watcher.store.settle([delivery.id for delivery in answered if delivery.id is not None])
-    watcher.store.forget_deliveries(datetime.now(UTC) - REMEMBERED)
+    watcher.store.deliveries.settle([delivery.id for delivery in answered if delivery.id is not None])
+    watcher.store.deliveries.forget(datetime.now(UTC) - REMEMBERED)

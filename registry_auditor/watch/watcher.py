@@ -65,7 +65,7 @@ def look_around(watcher: Watcher) -> int:
     """
     queued, now = 0, datetime.now(UTC)
     for registry in watcher.registries.values():
-        state = watcher.store.watched(registry.spec)
+        state = watcher.store.watched.get(registry.spec)
         full = state.full_at is None or (now - state.full_at).total_seconds() >= watcher.full_pass_s
         if full or state.polled_at is None or (now - state.polled_at).total_seconds() >= watcher.poll_s:
             queued += look(watcher, registry, full=full)
@@ -80,7 +80,7 @@ def look(watcher: Watcher, registry: Registry, *, full: bool = False) -> int:
     full = full or registry.spec not in watcher.again
     again = watcher.again.setdefault(registry.spec, Again())
     unreached, orphans = tuple(again.unreached), tuple(again.orphans)
-    state = watcher.store.watched(registry.spec)
+    state = watcher.store.watched.get(registry.spec)
     started = datetime.now(UTC)
     queued, changed, cursor, problem = 0, False, None if full else state.cursor, None
     try:
@@ -89,7 +89,7 @@ def look(watcher: Watcher, registry: Registry, *, full: bool = False) -> int:
             if change.problem is None:
                 queued += _consider_or_keep(watcher, change.model, registry)
             else:
-                watcher.store.record_sighting(change.model, skipped=change.problem, registry=registry.spec)
+                watcher.store.sightings.record(change.model, skipped=change.problem, registry=registry.spec)
             cursor = change.cursor or cursor
     except (RegistryError, OSError) as error:
         problem = str(error)
@@ -98,7 +98,7 @@ def look(watcher: Watcher, registry: Registry, *, full: bool = False) -> int:
     if state.plan != watcher.plan_digest:
         queued += _requeue(watcher, registry)
     full_at = started if full and problem is None else state.full_at
-    watcher.store.save_watched(Watched(registry.spec, cursor, watcher.plan_digest, started, full_at, problem))
+    watcher.store.watched.save(Watched(registry.spec, cursor, watcher.plan_digest, started, full_at, problem))
     return queued
 
 
@@ -109,7 +109,7 @@ def consider(watcher: Watcher, model: ModelRef, registry: Registry | None) -> bo
     """
     spec = registry.spec if registry else None
     base, source, why = _base_of(watcher, model)
-    watcher.store.record_sighting(model, base=base, source=source, skipped=why, registry=spec)
+    watcher.store.sightings.record(model, base=base, source=source, skipped=why, registry=spec)
     if why is None:
         return _ensure(watcher, model, base, source)
     if source is not None and spec is not None:
@@ -130,7 +130,7 @@ def _consider_or_keep(watcher: Watcher, model: ModelRef, registry: Registry) -> 
         # A stranger's model that met a bug of ours must not keep all others from being audited.
         logger.exception("%s could not be considered", model)
         why = f"{type(error).__name__}: {error}; this is a bug, please report it"
-    watcher.store.record_sighting(model, skipped=why, registry=registry.spec)
+    watcher.store.sightings.record(model, skipped=why, registry=registry.spec)
     return False
 
 
@@ -170,7 +170,7 @@ def _requeue(watcher: Watcher, registry: Registry) -> int:
     """Queue the newest revision of every model of `registry` for the plan of today, where it has not been."""
     queued, after = 0, None
     while True:
-        page = watcher.store.newest_sightings(registry.spec, limit=PAGE, after=after)
+        page = watcher.store.sightings.newest(registry.spec, limit=PAGE, after=after)
         for sighting in page.items:
             if sighting.skipped is None:
                 queued += _ensure(watcher, sighting.model, sighting.base, sighting.base_source)

@@ -64,9 +64,11 @@ def test_the_outbox_is_listed_by_target_and_state_page_by_page(cli: Cli, db: str
     with Store.open(db) as store:
         audit = store.submit(Job(ModelRef("hf", "org/tuned", "3f2a")))
         store.finish(audit.id, Verdict.ERROR, "unreachable", notify=["security", "chat", "pager"])
-        chat, pager = (next(n for n in store.notices(limit=9).items if n.target == name) for name in ("chat", "pager"))
-        store.notice_sent(chat.id)
-        store.notice_failed(pager.id, "answered 410 Gone", retry_at=None)
+        chat, pager = (
+            next(n for n in store.notices.list(limit=9).items if n.target == name) for name in ("chat", "pager")
+        )
+        store.notices.sent(chat.id)
+        store.notices.failed(pager.id, "answered 410 Gone", retry_at=None)
 
     def listed(*arguments: object) -> list[Any]:
         return cli("notifications", "list", "--format", "json", *arguments).json["items"]  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from registry_auditor.config import Target
 from registry_auditor.domain import (
@@ -30,6 +31,8 @@ from registry_auditor.domain import (
 from registry_auditor.errors import UsageError
 from registry_auditor.notify import SCHEDULE_S, Terms, due_targets, send_due
 from registry_auditor.store import Notice, Store
+from registry_auditor.store.banks import BankFolder
+from registry_auditor.store.traffic.notices import Notices
 from tests.notify.receiving import SECRET, Receiver, answering, silent
 
 STEP = StepKey("svd-diff", 1, "params-digest")
@@ -66,7 +69,7 @@ def finding(severity: Severity, message: str = "a direction was added", fpr: flo
 
 
 def only(store: Store) -> Notice:
-    (notice,) = store.notices(limit=10).items
+    (notice,) = store.notices.list(limit=10).items
     return notice
 
 
@@ -234,7 +237,7 @@ def test_a_receiver_that_hangs_keeps_nobody_else_waiting(
     finished(finding(Severity.HIGH), notify=["security", "chat"])
     targets = {"security": receiver.target(), "chat": other.target()}
     assert send_due(store, targets, Terms(timeout_s=1)) == 2
-    by_target = {notice.target: notice for notice in store.notices(limit=10).items}
+    by_target = {notice.target: notice for notice in store.notices.list(limit=10).items}
     assert by_target["security"].problem == "127.0.0.1 did not answer within 1 s"
     assert by_target["chat"].sent_at is not None
 
@@ -250,18 +253,26 @@ def test_two_senders_at_once_send_each_notice_once(store: Store, finished: Finis
     with ThreadPoolExecutor(2) as pool:
         taken = [pool.submit(until_nothing_is_due) for _ in range(2)]
         assert sum(each.result() for each in taken) == 20
-    assert sorted(receiver.ids) == sorted(notice.id for notice in store.notices(limit=100).items)
+    assert sorted(receiver.ids) == sorted(notice.id for notice in store.notices.list(limit=100).items)
 
 
 class Killed(BaseException):
     """The process died here."""
 
 
-class DyingStore(Store):
-    """A store whose user dies before it can say what was sent."""
+class DyingNotices(Notices):
+    """Notices whose sender dies before it can say what was sent."""
 
-    def notice_sent(self, notice_id: str) -> None:
+    def sent(self, notice_id: str) -> None:
         raise Killed
+
+
+class DyingStore(Store):
+    """The store of that sender."""
+
+    def __init__(self, engine: Engine, banks: BankFolder) -> None:
+        super().__init__(engine, banks)
+        self.notices = DyingNotices(engine, banks)
 
 
 def test_killed_after_the_answer_the_same_message_is_sent_again_under_the_same_id(

@@ -118,13 +118,13 @@ def test_a_bank_that_was_tampered_with_is_refused_and_mended_by_writing_it_again
 
 def test_a_missing_bank_is_named_with_the_place_where_it_was_sought(store: Store, banks: str) -> None:
     with pytest.raises(StoreError, match=f"bank {'0' * 64}: there is no such file in {banks}"):
-        store.bank_bytes("0" * 64)
+        store.banks.read("0" * 64)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "A" * 64, "0" * 63, ""])
 def test_what_is_no_digest_is_never_a_path(store: Store, name: str) -> None:
     with pytest.raises(NotFound):
-        store.bank_bytes(name)
+        store.banks.read(name)
 
 
 def test_banks_live_in_an_object_store_as_well(
@@ -135,7 +135,7 @@ def test_banks_live_in_an_object_store_as_well(
         audit = store.submit(job())
         store.save(audit.id, run(directions=directions()))
         sha256 = store.runs(audit.id)[0].banks[0].sha256
-        assert np.array_equal(store.vectors(sha256), np.stack([d.vector for d in directions()]))
+        assert np.array_equal(store.banks.vectors(sha256), np.stack([d.vector for d in directions()]))
     files = fsspec.filesystem("memory").find(f"/{tmp_path.name}")
     assert files == [f"/{tmp_path.name}/banks/{sha256[:2]}/{sha256}.safetensors"]
 

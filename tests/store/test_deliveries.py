@@ -14,50 +14,52 @@ def delivery(key: str, *, hook: str = "hf/main", seconds: int = 0) -> Delivery:
 
 def test_what_was_delivered_waits_until_it_is_settled_oldest_first(store: Store) -> None:
     late, early, everything = delivery("a", seconds=2), delivery("b"), Delivery("mlflow/x", "c", None, NOON)
-    assert store.accept([late, early]) == 2
-    assert store.accept([replace(everything, received_at=NOON + timedelta(seconds=1))]) == 1
-    pending = store.pending()
+    assert store.deliveries.accept([late, early]) == 2
+    assert store.deliveries.accept([replace(everything, received_at=NOON + timedelta(seconds=1))]) == 1
+    pending = store.deliveries.pending()
     assert [one.key for one in pending] == ["b", "c", "a"]
     assert replace(pending[0], id=None) == early
     assert pending[1].target is None
-    assert [one.key for one in store.pending(1)] == ["b"]
+    assert [one.key for one in store.deliveries.pending(1)] == ["b"]
     ids = [one.id for one in pending if one.id is not None]
-    store.settle(ids[:2])
-    assert [one.key for one in store.pending()] == ["a"]
-    store.settle([])
-    assert store.accept([]) == 0
+    store.deliveries.settle(ids[:2])
+    assert [one.key for one in store.deliveries.pending()] == ["a"]
+    store.deliveries.settle([])
+    assert store.deliveries.accept([]) == 0
 
 
 def test_what_is_delivered_again_is_dropped_even_when_it_was_settled(store: Store) -> None:
-    assert store.accept([delivery("a"), delivery("a", seconds=1), delivery("b")]) == 2
-    assert store.accept([delivery("a"), delivery("c"), delivery("a", hook="hf/other")]) == 2
-    store.settle([one.id for one in store.pending() if one.id is not None])
-    assert store.accept([delivery("a"), delivery("b")]) == 0
-    assert store.pending() == []
+    assert store.deliveries.accept([delivery("a"), delivery("a", seconds=1), delivery("b")]) == 2
+    assert store.deliveries.accept([delivery("a"), delivery("c"), delivery("a", hook="hf/other")]) == 2
+    store.deliveries.settle([one.id for one in store.deliveries.pending() if one.id is not None])
+    assert store.deliveries.accept([delivery("a"), delivery("b")]) == 0
+    assert store.deliveries.pending() == []
 
 
 def test_hundreds_are_accepted_in_one_statement(store: Store, counted: Callable[..., list[str]]) -> None:
     many = [delivery(str(n)) for n in range(900)]
-    statements = counted(store, lambda: store.accept(many))
+    statements = counted(store, lambda: store.deliveries.accept(many))
     assert len([sql for sql in statements if sql.startswith("INSERT")]) == 1
-    assert len(store.pending(1000)) == 900
-    assert store.accept(many) == 0
+    assert len(store.deliveries.pending(1000)) == 900
+    assert store.deliveries.accept(many) == 0
 
 
 def test_only_settled_deliveries_are_forgotten(store: Store) -> None:
-    store.accept([delivery("settled"), delivery("pending")])
-    store.settle([one.id for one in store.pending() if one.key == "settled" and one.id is not None])
-    assert store.forget_deliveries(NOON) == 0
-    assert store.forget_deliveries(datetime.now(UTC) + timedelta(minutes=1)) == 1
-    assert [one.key for one in store.pending()] == ["pending"]
-    assert store.accept([delivery("settled"), delivery("pending")]) == 1
+    store.deliveries.accept([delivery("settled"), delivery("pending")])
+    store.deliveries.settle(
+        [one.id for one in store.deliveries.pending() if one.key == "settled" and one.id is not None]
+    )
+    assert store.deliveries.forget(NOON) == 0
+    assert store.deliveries.forget(datetime.now(UTC) + timedelta(minutes=1)) == 1
+    assert [one.key for one in store.deliveries.pending()] == ["pending"]
+    assert store.deliveries.accept([delivery("settled"), delivery("pending")]) == 1
 
 
 def test_a_sender_may_name_its_deliveries_as_it_likes(store: Store) -> None:
     letters = random.Random(0).choices([chr(code) for code in range(0x4E00, 0x9FFF)], k=20_000)
     for key in ("".join(letters), "nul \0 byte", "lone \ud800 surrogate", ""):
-        assert store.accept([delivery(key)]) == 1
-        assert store.accept([delivery(key)]) == 0
+        assert store.deliveries.accept([delivery(key)]) == 1
+        assert store.deliveries.accept([delivery(key)]) == 0
 
 
 def test_processes_that_accept_the_same_deliveries_add_each_once(
@@ -69,13 +71,13 @@ from datetime import UTC, datetime
 from registry_auditor.store import Delivery, Store
 with Store.open(sys.argv[1], banks=sys.argv[2]) as store:
     deliveries = [Delivery("hf/main", str(n), None, datetime.now(UTC)) for n in range(300)]
-    store.pending()
+    store.deliveries.pending()
     pause()
     added = 0
     for _ in range(5):
         random.shuffle(deliveries)
-        added += sum(store.accept(deliveries[start : start + 100]) for start in range(0, 300, 100))
+        added += sum(store.deliveries.accept(deliveries[start : start + 100]) for start in range(0, 300, 100))
     print(added)
 """
     assert sum(map(int, at_once(script, url, banks, processes=3))) == 300
-    assert len(store.pending(1000)) == 300
+    assert len(store.deliveries.pending(1000)) == 300

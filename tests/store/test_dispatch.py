@@ -62,9 +62,9 @@ def dispatch(store: Store, job: Job) -> None:
     assert store.claim(audit.id, "worker", lease_s=60)
     assert store.postpone(audit.id, "worker", delay_s=0, reason="")
     store.finish(audit.id, Verdict.PASS, "", notify=["chat"])
-    (notice,) = store.due_notices(limit=1, lease_s=60)
-    store.notice_failed(notice.id, "", retry_at=notice.queued_at)
-    store.notice_sent(notice.id)
+    (notice,) = store.notices.due(limit=1, lease_s=60)
+    store.notices.failed(notice.id, "", retry_at=notice.queued_at)
+    store.notices.sent(notice.id)
 
 
 def explained(store: Store, work: Callable[[], object]) -> dict[str, str | None]:

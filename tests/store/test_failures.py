@@ -162,7 +162,7 @@ with Store.open(url, banks=banks) as store:
     store.audits()
     pause()
     for n in range(10):
-        store.record_sighting(ModelRef("hf", "org/same"))
+        store.sightings.record(ModelRef("hf", "org/same"))
         store.submit(Job(ModelRef("hf", f"org/{number}-{n}")))
 """
     at_once(script, url, banks, processes=3)

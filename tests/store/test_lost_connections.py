@@ -45,7 +45,7 @@ def test_a_connection_dropped_in_the_middle_of_a_transaction_is_made_anew(postgr
         audit = store.submit(job())
         before(store, "INSERT INTO notices", lambda: terminate(postgres_url), times=1)
         assert store.finish(audit.id, Verdict.PASS, "nothing found", notify=["chat"]).verdict is Verdict.PASS
-        assert len(store.notices().items) == 1
+        assert len(store.notices.list().items) == 1
 
 
 def test_a_connection_dropped_again_is_a_store_error_after_which_the_same_call_works(
@@ -78,7 +78,7 @@ def test_a_writer_that_a_deadlock_costs_its_work_does_it_again(postgres_url: str
         closer = pool_closing(blocked, rival)
         assert store.finish(audit.id, Verdict.PASS, "nothing found", notify=["chat"]).verdict is Verdict.PASS
         closer.join()
-        assert len(store.notices().items) == 1
+        assert len(store.notices.list().items) == 1
     other.dispose()
 
 
@@ -159,5 +159,5 @@ with Store.open(url, banks=banks) as store:
         worker.output()
     done = {audit.id for audit in store.audits(limit=100, state=AuditState.DONE).items}
     assert done == set(ids)
-    assert sorted(notice.audit for notice in store.notices(limit=100).items) == sorted(ids)
+    assert sorted(notice.audit for notice in store.notices.list(limit=100).items) == sorted(ids)
     store.close()

@@ -209,9 +209,9 @@ def test_a_model_is_registered_once_with_its_digest(store: Store, url: str, job:
 def test_a_sighting_is_kept_once_a_claim_about_the_base(store: Store, url: str, job: JobMaker) -> None:
     model, base = job().model, job().base
     for _ in range(3):
-        store.record_sighting(model)
-        store.record_sighting(model, base=base, source=BaseSource.CARD)
-        store.record_sighting(model, base=base, source=BaseSource.MEASURED)
+        store.sightings.record(model)
+        store.sightings.record(model, base=base, source=BaseSource.CARD)
+        store.sightings.record(model, base=base, source=BaseSource.MEASURED)
     engine = connect(parse(url))
     with sa.orm.Session(engine) as session:
         sightings = session.scalars(sa.select(SightingRow).order_by(SightingRow.id)).all()

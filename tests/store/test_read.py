@@ -213,19 +213,19 @@ def test_directions_are_strongest_first_and_asked_for_by_place(
     other = Site("model.layers.0.self_attn.o_proj.weight", 0, "attn.o", Side.WRITES)
     mixed = (*directions(5), *(replace(d, site=other) for d in directions(5, seed=1)))
     store.save(audit.id, run(directions=mixed))
-    strongest = pages(store.directions)
+    strongest = pages(store.directions.list)
     assert [d.strength for d in strongest] == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
     assert len({d.ordinal for d in strongest}) == 10
-    assert len(store.directions(layer=0).items) == 5
-    assert len(store.directions(role="attn.*").items) == 5
-    assert len(store.directions(tensor="*down_proj*", audit_id=audit.id).items) == 5
-    assert store.directions(role="attn.o", layer=3).items == ()
-    vectors = store.vectors(strongest[0].bank)
+    assert len(store.directions.list(layer=0).items) == 5
+    assert len(store.directions.list(role="attn.*").items) == 5
+    assert len(store.directions.list(tensor="*down_proj*", audit_id=audit.id).items) == 5
+    assert store.directions.list(role="attn.o", layer=3).items == ()
+    vectors = store.banks.vectors(strongest[0].bank)
     for direction in strongest:
         assert direction.site == mixed[direction.ordinal].site
         assert (vectors[direction.ordinal] == mixed[direction.ordinal].vector).all()
     with pytest.raises(UsageError, match="next"):
-        store.directions(after="nonsense")
+        store.directions.list(after="nonsense")
 
 
 def test_a_direction_names_the_models_that_have_it(store: Store, job: JobMaker, fill: Callable[[str], str]) -> None:
@@ -234,9 +234,9 @@ def test_a_direction_names_the_models_that_have_it(store: Store, job: JobMaker, 
     (run, _) = store.runs(first)
     store.adopt(copy.id, run.run.subject, run.run.step)
     both = (ModelRef("hf", "org/a", "3f2a"), ModelRef("hf", "org/copy", "3f2a"))
-    assert {d.models for d in store.directions().items} == {both}
-    assert {d.models for d in store.directions(model_glob="*copy").items} == {both[1:]}
-    assert len(store.directions(audit_id=copy.id).items) == 3
+    assert {d.models for d in store.directions.list().items} == {both}
+    assert {d.models for d in store.directions.list(model_glob="*copy").items} == {both[1:]}
+    assert len(store.directions.list(audit_id=copy.id).items) == 3
 
 
 def test_the_number_of_statements_does_not_grow_with_the_list(
@@ -247,7 +247,7 @@ def test_the_number_of_statements_does_not_grow_with_the_list(
         "runs": store.runs,
         "findings": lambda _: store.findings(severity=Severity.LOW, model_glob="hf:*"),
         "findings of an audit": lambda audit_id: store.findings(audit_id=audit_id),
-        "directions": lambda _: store.directions(role="mlp.*"),
+        "directions": lambda _: store.directions.list(role="mlp.*"),
     }
 
     def counts(audit_id: str) -> dict[str, int]:

@@ -48,7 +48,7 @@ def test_a_run_comes_back_as_it_was_saved(
     assert stored.run == replace(saved, directions=())
     (bank,) = stored.banks
     assert (bank.analyzer, bank.directions, bank.dimension, bank.basis) == ("svd-diff", 3, 8, "base-digest")
-    assert np.array_equal(store.vectors(bank.sha256), np.stack([d.vector for d in saved.directions]))
+    assert np.array_equal(store.banks.vectors(bank.sha256), np.stack([d.vector for d in saved.directions]))
 
 
 def test_a_finished_step_is_known_by_every_part_of_its_key(
@@ -225,18 +225,18 @@ def test_analyzers_with_the_same_directions_share_a_bank_and_fill_in_the_tokens(
     plain = directions()
     read = (replace(plain[0], tokens=readout), *plain[1:])
     store.save(audit.id, run(directions=plain))
-    assert [d.tokens for d in store.directions().items] == [None] * 3
+    assert [d.tokens for d in store.directions.list().items] == [None] * 3
     store.save(audit.id, run(step=replace(step, analyzer="token-projection"), directions=read))
     first, second = store.runs(audit.id)
     assert first.banks[0].sha256 == second.banks[0].sha256
     assert [bank.analyzer for stored in (first, second) for bank in stored.banks] == ["svd-diff", "token-projection"]
-    shown = store.directions().items
+    shown = store.directions.list().items
     assert len(shown) == 3
     assert shown[0].tokens == replace(readout, top=((" bomb", 9.5), ("␀", 8.0)))
 
     later = (replace(plain[0], tokens=replace(readout, p_value=1.0)), *plain[1:])
     store.save(audit.id, run(step=replace(step, analyzer="other"), directions=later))
-    assert store.directions().items[0].tokens == shown[0].tokens
+    assert store.directions.list().items[0].tokens == shown[0].tokens
 
 
 def test_directions_of_different_dimensions_go_to_different_banks(
@@ -246,7 +246,7 @@ def test_directions_of_different_dimensions_go_to_different_banks(
     store.save(audit.id, run(directions=(*directions(2, dimension=16), *directions(3), *directions(1, dimension=16))))
     (stored,) = store.runs(audit.id)
     assert [(bank.dimension, bank.directions) for bank in stored.banks] == [(16, 3), (8, 3)]
-    assert [store.vectors(bank.sha256).shape for bank in stored.banks] == [(3, 16), (3, 8)]
+    assert [store.banks.vectors(bank.sha256).shape for bank in stored.banks] == [(3, 16), (3, 8)]
 
 
 @pytest.mark.parametrize(

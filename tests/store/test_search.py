@@ -440,7 +440,7 @@ def test_banks_in_an_object_store_are_searched_row_by_row(
     made = run(directions=tuple(Direction(Site(f"x{k}"), 0, 1.0, 0.0, vector) for k, vector in enumerate(vectors)))
     with Store.open(url, banks=f"memory://{tmp_path.name}/banks") as store:
         store.save(store.submit(job()).id, made)
-        bank = store.directions().items[0].bank
+        bank = store.directions.list().items[0].bank
         found = store.search.nearest(bank, 2, exact=exact)
         assert sorted(hit.direction.ordinal for hit in found.hits) == [0, 1, 3, 4]
         assert [hit.cosine for hit in found.hits] == pytest.approx(

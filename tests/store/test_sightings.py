@@ -23,92 +23,92 @@ def everything(ask: Callable[..., Page[Sighting]], **arguments: object) -> list[
 
 
 def test_a_sighting_tells_who_showed_the_model_and_what_was_said(store: Store) -> None:
-    store.record_sighting(model("org/tuned"), base=BASE, source=BaseSource.CARD, registry=FOLDER)
-    (seen,) = store.sightings().items
+    store.sightings.record(model("org/tuned"), base=BASE, source=BaseSource.CARD, registry=FOLDER)
+    (seen,) = store.sightings.list().items
     assert (seen.model, seen.base, seen.base_source) == (model("org/tuned"), BASE, BaseSource.CARD)
     assert (seen.skipped, seen.registry) == (None, FOLDER)
     assert seen.first_seen_at == seen.last_seen_at
 
 
 def test_a_model_without_a_revision_can_be_seen(store: Store) -> None:
-    store.record_sighting(model("org/gated", None), skipped="it is gated", registry=HUB)
-    assert store.sightings().items[0].model == model("org/gated", None)
+    store.sightings.record(model("org/gated", None), skipped="it is gated", registry=HUB)
+    assert store.sightings.list().items[0].model == model("org/gated", None)
 
 
 def test_the_same_sighting_again_moves_its_time_and_its_reason(store: Store) -> None:
     for why in ("no weights yet", "names no base"):
-        store.record_sighting(model("org/x"), skipped=why, registry=HUB)
-    (seen,) = store.sightings().items
+        store.sightings.record(model("org/x"), skipped=why, registry=HUB)
+    (seen,) = store.sightings.list().items
     assert seen.skipped == "names no base"
     assert seen.first_seen_at < seen.last_seen_at
 
 
 def test_a_skipped_model_whose_base_turns_up_is_skipped_no_longer(store: Store) -> None:
-    store.record_sighting(model("org/x"), source=BaseSource.CARD, skipped="there is no org/base", registry=HUB)
-    store.record_sighting(model("org/x"), base=BASE, source=BaseSource.CARD, registry=HUB)
-    (seen,) = store.sightings().items
+    store.sightings.record(model("org/x"), source=BaseSource.CARD, skipped="there is no org/base", registry=HUB)
+    store.sightings.record(model("org/x"), base=BASE, source=BaseSource.CARD, registry=HUB)
+    (seen,) = store.sightings.list().items
     assert (seen.base, seen.skipped) == (BASE, None)
 
 
 def test_a_person_who_asks_does_not_take_a_model_out_of_its_registry(store: Store) -> None:
-    store.record_sighting(model("org/x"), registry=HUB)
-    store.record_sighting(model("org/x"))
-    assert store.sightings().items[0].registry == HUB
-    store.record_sighting(model("org/y"))
-    store.record_sighting(model("org/y"), registry=HUB)
-    assert [seen.registry for seen in store.sightings().items] == [HUB, HUB]
+    store.sightings.record(model("org/x"), registry=HUB)
+    store.sightings.record(model("org/x"))
+    assert store.sightings.list().items[0].registry == HUB
+    store.sightings.record(model("org/y"))
+    store.sightings.record(model("org/y"), registry=HUB)
+    assert [seen.registry for seen in store.sightings.list().items] == [HUB, HUB]
 
 
 def test_sightings_are_listed_newest_first_by_what_is_asked_for(store: Store) -> None:
     for n in range(5):
         skipped = "names no base" if n % 2 else None
-        store.record_sighting(model(f"org/{n}"), skipped=skipped, registry=HUB if n < 3 else FOLDER)
-    assert [seen.model.name for seen in everything(store.sightings)] == [f"org/{n}" for n in (4, 3, 2, 1, 0)]
-    assert [seen.model.name for seen in everything(store.sightings, skipped=True)] == ["org/3", "org/1"]
-    assert [seen.model.name for seen in everything(store.sightings, skipped=False)] == ["org/4", "org/2", "org/0"]
-    assert [seen.model.name for seen in everything(store.sightings, registry=FOLDER)] == ["org/4", "org/3"]
-    assert [seen.model.name for seen in everything(store.sightings, model_glob="hf:org/[2]")] == []
-    assert [seen.model.name for seen in everything(store.sightings, model_glob="*/2@3f2a")] == ["org/2"]
-    assert [seen.model.name for seen in everything(store.sightings, registry=HUB, skipped=True)] == ["org/1"]
+        store.sightings.record(model(f"org/{n}"), skipped=skipped, registry=HUB if n < 3 else FOLDER)
+    assert [seen.model.name for seen in everything(store.sightings.list)] == [f"org/{n}" for n in (4, 3, 2, 1, 0)]
+    assert [seen.model.name for seen in everything(store.sightings.list, skipped=True)] == ["org/3", "org/1"]
+    assert [seen.model.name for seen in everything(store.sightings.list, skipped=False)] == ["org/4", "org/2", "org/0"]
+    assert [seen.model.name for seen in everything(store.sightings.list, registry=FOLDER)] == ["org/4", "org/3"]
+    assert [seen.model.name for seen in everything(store.sightings.list, model_glob="hf:org/[2]")] == []
+    assert [seen.model.name for seen in everything(store.sightings.list, model_glob="*/2@3f2a")] == ["org/2"]
+    assert [seen.model.name for seen in everything(store.sightings.list, registry=HUB, skipped=True)] == ["org/1"]
 
 
 def test_a_list_goes_on_where_it_stopped_while_its_models_are_seen_again(store: Store) -> None:
     for n in range(4):
-        store.record_sighting(model(f"org/{n}"), registry=HUB)
-    first = store.sightings(limit=2)
+        store.sightings.record(model(f"org/{n}"), registry=HUB)
+    first = store.sightings.list(limit=2)
     for n in range(4):
-        store.record_sighting(model(f"org/{n}"), registry=HUB)
-    second = store.sightings(limit=2, after=first.next)
+        store.sightings.record(model(f"org/{n}"), registry=HUB)
+    second = store.sightings.list(limit=2, after=first.next)
     assert [seen.model.name for seen in first.items + second.items] == ["org/3", "org/2", "org/1", "org/0"]
 
 
 def test_a_page_costs_one_statement(store: Store, counted: Callable[..., list[str]]) -> None:
     for n in range(5):
-        store.record_sighting(model(f"org/{n}"), base=BASE, registry=HUB)
-    for ask in (store.sightings, lambda: store.newest_sightings(HUB)):
+        store.sightings.record(model(f"org/{n}"), base=BASE, registry=HUB)
+    for ask in (store.sightings.list, lambda: store.sightings.newest(HUB)):
         assert len(counted(store, ask)) == 1
 
 
 def test_the_newest_revision_of_each_model_is_the_one_seen_last(store: Store) -> None:
     for revision, name in itertools.product(("1", "2", "3"), ("org/b", "org/a")):
-        store.record_sighting(model(name, revision), registry=HUB)
-    store.record_sighting(model("org/a", "2"), base=BASE, source=BaseSource.CARD, registry=HUB)
-    store.record_sighting(model("org/b", "1"), registry=HUB)  # rolled back
-    store.record_sighting(model("org/b", "9"), registry=FOLDER)
-    store.record_sighting(model("org/c", "9"))
-    newest = everything(lambda **page: store.newest_sightings(HUB, **page))
+        store.sightings.record(model(name, revision), registry=HUB)
+    store.sightings.record(model("org/a", "2"), base=BASE, source=BaseSource.CARD, registry=HUB)
+    store.sightings.record(model("org/b", "1"), registry=HUB)  # rolled back
+    store.sightings.record(model("org/b", "9"), registry=FOLDER)
+    store.sightings.record(model("org/c", "9"))
+    newest = everything(lambda **page: store.sightings.newest(HUB, **page))
     assert [seen.model for seen in newest] == [model("org/a", "2"), model("org/b", "1")]
     assert newest[0].base == BASE
-    assert store.newest_sightings("hf:nobody").items == ()
+    assert store.sightings.newest("hf:nobody").items == ()
 
 
 def test_every_model_is_met_once_on_the_pages_of_the_newest(store: Store) -> None:
     names = sorted(f"org/{n}:x" for n in range(7))
     for name in names:
-        store.record_sighting(model(name, "1"), registry=HUB)
-        store.record_sighting(ModelRef("dir", f"/{name}", "1"), registry=HUB)
-        store.record_sighting(model(name, "2"), registry=HUB)
-    newest = everything(lambda **page: store.newest_sightings(HUB, **page))
+        store.sightings.record(model(name, "1"), registry=HUB)
+        store.sightings.record(ModelRef("dir", f"/{name}", "1"), registry=HUB)
+        store.sightings.record(model(name, "2"), registry=HUB)
+    newest = everything(lambda **page: store.sightings.newest(HUB, **page))
     assert len(newest) == len({(seen.model.registry, seen.model.name) for seen in newest}) == 14
     assert {seen.model.revision for seen in newest if seen.model.registry == "hf"} == {"2"}
 
@@ -120,11 +120,11 @@ def test_processes_that_see_the_same_models_keep_each_once(
 from registry_auditor.domain import ModelRef
 from registry_auditor.store import Store
 with Store.open(sys.argv[1], banks=sys.argv[2]) as store:
-    store.sightings()
+    store.sightings.list()
     pause()
     models = [ModelRef("hf", f"org/{n}", "1") for n in range(10)]
     for tuned, base in zip(models, reversed(models), strict=True):
-        store.record_sighting(tuned, base=base, registry="hf:org")
+        store.sightings.record(tuned, base=base, registry="hf:org")
 """
     at_once(script, url, banks, processes=3)
-    assert len(store.sightings(limit=100).items) == 10
+    assert len(store.sightings.list(limit=100).items) == 10

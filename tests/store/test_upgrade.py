@@ -96,7 +96,7 @@ def test_audits_of_the_first_release_are_due_when_they_were_queued_or_their_leas
         assert (running.state, running.holder) == (AuditState.RUNNING, "worker")
         assert running.lease_expires_at == LEASE_END
         assert done.verdict is Verdict.PASS
-        assert len(store.sightings().items) == 1
+        assert len(store.sightings.list().items) == 1
         assert store.run_totals()[0].count == 1
 
 
@@ -113,7 +113,7 @@ def test_going_back_to_the_first_release_keeps_what_it_knew(empty_url: str, bank
     upgrade(empty_url)
     with Store.open(empty_url, banks=banks) as store:
         assert store.waiting(Queue.CPU, limit=10) == [RUNNING]
-        assert store.notices().items == ()
+        assert store.notices.list().items == ()
 
 
 def test_an_upgraded_database_takes_new_audits(empty_url: str, banks: str, job: Callable[..., Job]) -> None:

@@ -9,20 +9,20 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def test_a_registry_that_was_never_polled_is_told_so(store: Store) -> None:
-    assert store.watched("dir:/models") == Watched("dir:/models", None, None, None, None, None)
-    assert store.watched_all() == []
+    assert store.watched.get("dir:/models") == Watched("dir:/models", None, None, None, None, None)
+    assert store.watched.list() == []
 
 
 def test_what_is_known_of_a_registry_is_what_was_saved_last(store: Store) -> None:
     first = Watched("hf:org", "2026-07-01T12:00:00Z", "plan-digest", NOON, NOON, None)
     later = replace(first, polled_at=NOON + timedelta(minutes=1), problem="the registry answers 503")
     for state in (first, later):
-        store.save_watched(state)
-        assert store.watched("hf:org") == state
-    store.save_watched(Watched("dir:/models"))
-    assert store.watched_all() == [Watched("dir:/models"), later]
-    store.save_watched(Watched("hf:org"))
-    assert store.watched("hf:org") == Watched("hf:org")
+        store.watched.save(state)
+        assert store.watched.get("hf:org") == state
+    store.watched.save(Watched("dir:/models"))
+    assert store.watched.list() == [Watched("dir:/models"), later]
+    store.watched.save(Watched("hf:org"))
+    assert store.watched.get("hf:org") == Watched("hf:org")
 
 
 def test_runs_are_counted_and_their_seconds_added(

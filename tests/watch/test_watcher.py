@@ -69,7 +69,7 @@ def audits(store: Store) -> dict[str, Audit]:
 
 
 def skipped(store: Store) -> dict[str, str]:
-    return {Path(each.model.name).name: each.skipped or "" for each in store.sightings(skipped=True).items}
+    return {Path(each.model.name).name: each.skipped or "" for each in store.sightings.list(skipped=True).items}
 
 
 def delivery(target: str | None, *, key: str = "1") -> Delivery:
@@ -171,13 +171,13 @@ def test_a_registry_that_is_gone_is_told_and_is_looked_at_again(
     shutil.copytree(base, root / "base")
     root.rename(root.with_name("elsewhere"))
     assert look_at_all(watcher) == 0
-    (state,) = store.watched_all()
+    (state,) = store.watched.list()
     assert str(root) in (state.problem or "")
     assert state.full_at is None
     root.with_name("elsewhere").rename(root)
     publish("tuned")
     assert look_at_all(watcher) == 1
-    assert store.watched_all()[0].problem is None
+    assert store.watched.list()[0].problem is None
 
 
 def test_a_base_that_only_an_unreachable_hub_may_have_is_asked_for_again(
@@ -216,11 +216,11 @@ def test_a_model_that_meets_a_bug_is_listed_and_stops_no_other(
 
 def test_a_registry_is_looked_at_when_its_time_has_come(watcher: Watcher, store: Store) -> None:
     look_around(watcher)
-    (first,) = store.watched_all()
+    (first,) = store.watched.list()
     look_around(watcher)
-    assert store.watched_all() == [first]
+    assert store.watched.list() == [first]
     look_around(replace(watcher, poll_s=0))
-    (later,) = store.watched_all()
+    (later,) = store.watched.list()
     assert later.polled_at > first.polled_at
     assert later.full_at == first.full_at
 
@@ -231,9 +231,9 @@ def test_deliveries_are_looked_up_and_settled(
     shutil.copytree(base, root / "base")
     tuned = publish("tuned")
     named = [delivery(f"dir:{tuned}", key=str(number)) for number in range(3)]
-    assert store.accept([*named, delivery("dir:/nowhere", key="x"), delivery("mlflow:", key="y")]) == 5
+    assert store.deliveries.accept([*named, delivery("dir:/nowhere", key="x"), delivery("mlflow:", key="y")]) == 5
     assert answer_deliveries(watcher) == 1
-    assert store.pending() == []
+    assert store.deliveries.pending() == []
     assert set(audits(store)) == {"tuned"}
 
 
@@ -243,7 +243,7 @@ def test_a_delivery_about_a_registry_or_about_nothing_is_a_reason_to_look_at_it(
 ) -> None:
     shutil.copytree(base, root / "base")
     publish("tuned")
-    store.accept([delivery(f"dir:{root}" if named else None)])
+    store.deliveries.accept([delivery(f"dir:{root}" if named else None)])
     assert answer_deliveries(watcher) == 1
 
 
@@ -252,9 +252,9 @@ def test_a_delivery_that_cannot_be_looked_up_yet_is_kept_and_holds_up_no_other(
 ) -> None:
     shutil.copytree(base, root / "base")
     tuned = publish("tuned")
-    store.accept([delivery("hf:acme/unreachable", key="1"), delivery(f"dir:{tuned}", key="2")])
+    store.deliveries.accept([delivery("hf:acme/unreachable", key="1"), delivery(f"dir:{tuned}", key="2")])
     assert answer_deliveries(watcher) == 1
-    assert [kept.target for kept in store.pending()] == ["hf:acme/unreachable"]
+    assert [kept.target for kept in store.deliveries.pending()] == ["hf:acme/unreachable"]
 
 
 def test_a_copied_folder_is_noticed_at_once_without_polling(
@@ -265,7 +265,7 @@ def test_a_copied_folder_is_noticed_at_once_without_polling(
     thread = threading.Thread(target=watch, args=(watcher, stop))
     thread.start()
     try:
-        wait_until(lambda: store.watched_all())
+        wait_until(lambda: store.watched.list())
         publish("tuned")
         wait_until(lambda: audits(store))
     finally:

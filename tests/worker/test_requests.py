@@ -77,7 +77,7 @@ def test_a_wish_is_settled_carried_out_and_judged(kept: Store, settings: Setting
     assert (done.job.model, done.job.base) == (resolve(str(tuned)), resolve(str(base)))
     assert done.job.base_source is BaseSource.OPERATOR
     assert [each.run.step for each in kept.runs(asked.id)] == [step.key for step in plan(["svd-diff"], {})]
-    assert kept.sightings().items[0].model == done.job.model
+    assert kept.sightings.list().items[0].model == done.job.model
 
 
 def test_a_wish_may_have_parameters_and_they_count(kept: Store, settings: Settings, tuned: Path, base: Path) -> None:

@@ -8,25 +8,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Here
 from registry_auditor.domain import Finding
 from registry_auditor.errors import StoreError
 from registry_auditor.report import plots
 from registry_auditor.store import Store, StoredDirection
-from registry_auditor.store.places import Places
 from registry_auditor.store.search.neighbours import Nearest
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 NEIGHBOURS = 12
 
 
 @pages.get("/directions/{bank}/{ordinal}")
 def direction(visit: Here, bank: str, ordinal: Annotated[int, Path(ge=0, lt=2**31)]) -> HTMLResponse:
     """One direction; where its bank file is missing, without neighbours."""
-    places = Places.of(visit.store)
-    found = places.direction(bank, ordinal)
-    siblings = places.siblings(found)
+    found = visit.store.directions.get(bank, ordinal)
+    siblings = visit.store.directions.siblings(found)
     where = f"{found.site} #{found.rank}"
     spectrum = plots.spectrum(
         {found.site.tensor: siblings},

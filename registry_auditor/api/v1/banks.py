@@ -17,7 +17,6 @@ from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Moment, Shape
 from registry_auditor.report import answers
 from registry_auditor.report.records import Json
-from registry_auditor.store.banklist import BankList
 
 routes = routes_of("directions", dependencies=READS)
 
@@ -44,7 +43,7 @@ def list_banks(
     store: Kept, page: Paging, basis: Annotated[str | None, Query(min_length=1, max_length=500, pattern=Plain)] = None
 ) -> Json:
     """Direction banks by name; only those of one basis."""
-    return answer(BankList.of(store).list(basis=basis, **page.place), answers.bank_file)
+    return answer(store.banks.list(basis=basis, **page.place), answers.bank_file)
 
 
 FILE: dict[int | str, dict[str, Any]] = {
@@ -56,7 +55,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 @routes.get("/direction-banks/{sha256}", response_class=StreamingResponse, responses=FILE)
 def get_bank(store: Kept, sha256: Sha256, if_none_match: IfNoneMatch = None) -> Response:
     """The file of a bank, in the safetensors format. It never changes."""
-    banks = BankList.of(store)
+    banks = store.banks
     file = banks.get(sha256)
     headers = {"etag": f'"{sha256}"', "cache-control": FOR_EVER}
     if is_known(if_none_match, sha256):

@@ -50,7 +50,7 @@ class Sighting(Shape):
 @routes.get("/registries", response_model=Registries)
 def list_registries(store: Kept) -> Json:
     """Every registry that was ever watched, and why the latest look at it failed, if it did."""
-    return records.listing([_watched(each) for each in store.watched_all()], None)
+    return records.listing([_watched(each) for each in store.watched.list()], None)
 
 
 @routes.get("/sightings", response_model=Items[Sighting])
@@ -62,7 +62,7 @@ def list_sightings(
     registry: Annotated[str | None, Query(min_length=1, max_length=1000, pattern=Plain, examples=["hf:my-org"])] = None,
 ) -> Json:
     """What registries have shown, the latest to be seen for the first time first."""
-    return answer(store.sightings(model_glob=model, skipped=skipped, registry=registry, **page.place), _sighting)
+    return answer(store.sightings.list(model_glob=model, skipped=skipped, registry=registry, **page.place), _sighting)
 
 
 def _watched(state: Watched) -> Json:

@@ -12,6 +12,7 @@ from registry_auditor.store import rows
 from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import insert, now
 from registry_auditor.store.filters import SightingFilters, of_sightings
+from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.read import BaseModel, page
 from registry_auditor.store.records import Page, Sighting
 from registry_auditor.store.tables import ModelRow, SightingRow
@@ -35,6 +36,28 @@ class Claim(TypedDict, total=False):
     """The watched registry that showed it; None if only a person asked for it."""
 
 
+class Sightings(Part):
+    """Sightings."""
+
+    def record(self, model: ModelRef, **claim: Unpack[Claim]) -> None:
+        """Afterwards it is known that a registry showed `model`, and what was said about it.
+
+        The same claim about the base again only renews the sighting, and tells why it is skipped now, if it is. One
+        that was skipped without a base gets the base that was found.
+        """
+        self._write(_record, model, **claim)
+
+    def list(
+        self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[SightingFilters]
+    ) -> Page[Sighting]:
+        """Sightings, the latest to be seen for the first time first."""
+        return self._read(_sightings, limit=limit, after=after, **filters)
+
+    def newest(self, registry: str, *, limit: int = PAGE, after: str | None = None) -> Page[Sighting]:
+        """Of each model that `registry` showed, the sighting that was renewed last; by name."""
+        return self._read(_newest, registry, limit=limit, after=after)
+
+
 def register(session: Session, model: ModelRef) -> int:
     """The row id of `model`; afterwards it has one."""
     values = {"registry": model.registry, "name": model.name, "revision": model.revision or ""}
@@ -48,12 +71,7 @@ def register(session: Session, model: ModelRef) -> int:
     return session.scalars(known).one()
 
 
-def record(session: Session, model: ModelRef, **claim: Unpack[Claim]) -> None:
-    """Afterwards it is known that a registry showed `model`, and what was said about it.
-
-    The same claim about the base again only moves `last_seen_at`, and tells why it is skipped now, if it is. One that
-    was skipped without a base gets the base that was found.
-    """
+def _record(session: Session, model: ModelRef, **claim: Unpack[Claim]) -> None:
     base, source = claim.get("base"), claim.get("source")
     model_id, base_id = register(session, model), None if base is None else register(session, base)
     session.get(ModelRow, model_id, with_for_update={"key_share": True})  # of two watchers, one adds the row
@@ -93,8 +111,9 @@ def _same(model_id: int, base_id: int | None, source: BaseSource | None) -> Sele
     )
 
 
-def sightings(session: Session, *, limit: int, after: str | None, **filters: Unpack[SightingFilters]) -> Page[Sighting]:
-    """Sightings, the latest to be seen for the first time first."""
+def _sightings(
+    session: Session, *, limit: int, after: str | None, **filters: Unpack[SightingFilters]
+) -> Page[Sighting]:
     conditions = of_sightings(session, filters)
     if after is not None:
         conditions.append(SightingRow.id < place(after, "sightings", int)[0])
@@ -104,8 +123,7 @@ def sightings(session: Session, *, limit: int, after: str | None, **filters: Unp
     return Page(tuple(rows.sighting(*row) for row in shown.items), shown.next)
 
 
-def newest(session: Session, registry: str, *, limit: int, after: str | None) -> Page[Sighting]:
-    """Of each model that `registry` showed, the sighting that was renewed last; by name."""
+def _newest(session: Session, registry: str, *, limit: int, after: str | None) -> Page[Sighting]:
     later, other = aliased(SightingRow), aliased(ModelRow)
     of_same_model = and_(other.within == ModelRow.within, other.name == ModelRow.name)
     outdated = exists().where(

@@ -1,17 +1,19 @@
-"""Single directions by their place, and how strong the others of their matrix are."""
+"""Directions as rows: lists of them, single ones by their place, and how strong the others of their matrix are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Unpack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry_auditor.errors import NotFound
-from registry_auditor.store.part import Part
-from registry_auditor.store.records import StoredDirection
+from registry_auditor.store import read
+from registry_auditor.store.filters import DirectionFilters
+from registry_auditor.store.part import PAGE, Part
+from registry_auditor.store.records import Page, StoredDirection
 from registry_auditor.store.search import spaces
 from registry_auditor.store.tables import AuditRunRow, DirectionRow, RunBankRow
 
@@ -30,31 +32,32 @@ class Strength:
     strength: float
 
 
-class Places(Part):
-    """Directions, each by itself."""
+class Directions(Part):
+    """Directions without their vectors."""
 
-    @classmethod
-    def of(cls, store: Part) -> Self:
-        """Those of `store`."""
-        return cls(store._engine, store._banks)
+    def list(
+        self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[DirectionFilters]
+    ) -> Page[StoredDirection]:
+        """Directions, strongest first."""
+        return self._read(read.directions, limit=limit, after=after, **filters)
 
-    def direction(self, bank: str, ordinal: int) -> StoredDirection:
+    def get(self, bank: str, ordinal: int) -> StoredDirection:
         """The direction in this row of a bank. Raises NotFound."""
         found = self._read(spaces.directions, [(bank, ordinal)])
         if (bank, ordinal) not in found:
             raise NotFound(f"there is no direction {ordinal} in a bank {bank[:64]!r}: see `directions list`")
         return found[bank, ordinal]
 
-    def strengths(self, audit_id: str) -> list[Strength]:
+    def strengths(self, audit_id: str) -> Sequence[Strength]:
         """Of every direction of an audit, the weakest of very many left out; without what they say, which is long."""
         return self._read(_strengths, audit_id)
 
-    def siblings(self, direction: StoredDirection) -> list[float]:
+    def siblings(self, direction: StoredDirection) -> Sequence[float]:
         """The strengths of all directions of the same matrix in the same bank, strongest first."""
         return self._read(_siblings, direction)
 
 
-def _strengths(session: Session, audit_id: str) -> list[Strength]:
+def _strengths(session: Session, audit_id: str) -> Sequence[Strength]:
     row = DirectionRow
     of_audit = select(RunBankRow.bank_sha256).join(AuditRunRow, AuditRunRow.run_id == RunBankRow.run_id)
     statement = (

@@ -10,15 +10,35 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.domain import digest_of
 from registry_auditor.store.engine import changed, insert, now, read_in_order
-from registry_auditor.store.messages import DeliveryRow
+from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.records import Delivery
+from registry_auditor.store.traffic.tables import DeliveryRow
 
 KEY_CHARACTERS = 255
 """Of a longer key the digest is kept."""
 
 
-def accept(session: Session, deliveries: Sequence[Delivery]) -> int:
-    """How many of `deliveries` were added: those of a known hook and key are dropped."""
+class Deliveries(Part):
+    """Accepted webhooks."""
+
+    def accept(self, deliveries: Sequence[Delivery]) -> int:
+        """How many of `deliveries` were added: those of a known hook and key are dropped."""
+        return self._write(_accept, deliveries)
+
+    def pending(self, limit: int = PAGE) -> list[Delivery]:
+        """Deliveries that nobody has settled, oldest first."""
+        return self._read(_pending, limit)
+
+    def settle(self, ids: Sequence[int]) -> None:
+        """Afterwards nobody needs to look at these deliveries."""
+        self._write(_settle, ids)
+
+    def forget(self, before: datetime) -> int:
+        """How many deliveries, settled before that time, are gone; one of them, sent again, would be accepted."""
+        return self._write(_forget, before)
+
+
+def _accept(session: Session, deliveries: Sequence[Delivery]) -> int:
     if not deliveries:
         return 0
     statement = insert(session, DeliveryRow).on_conflict_do_nothing().returning(DeliveryRow.id)
@@ -35,20 +55,17 @@ def _indexed(key: str) -> str:
     return key if len(key) <= KEY_CHARACTERS else digest_of(key)
 
 
-def pending(session: Session, limit: int) -> list[Delivery]:
-    """Deliveries that nobody has settled, oldest first."""
+def _pending(session: Session, limit: int) -> list[Delivery]:
     read_in_order(session)
     oldest = (DeliveryRow.received_at, DeliveryRow.id)
     unsettled = select(DeliveryRow).where(DeliveryRow.settled_at.is_(None)).order_by(*oldest).limit(limit)
     return [Delivery(row.hook, row.key, row.target, row.received_at, row.id) for row in session.scalars(unsettled)]
 
 
-def settle(session: Session, ids: Sequence[int]) -> None:
-    """Afterwards nobody needs to look at these deliveries."""
+def _settle(session: Session, ids: Sequence[int]) -> None:
     these = update(DeliveryRow).where(DeliveryRow.id.in_(ids), DeliveryRow.settled_at.is_(None))
     changed(session, these.values(settled_at=now(session)))
 
 
-def forget(session: Session, before: datetime) -> int:
-    """How many deliveries, settled before that time, are gone; one of them, sent again, would be accepted."""
+def _forget(session: Session, before: datetime) -> int:
     return changed(session, delete(DeliveryRow).where(DeliveryRow.settled_at < before))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -43,13 +44,8 @@ class BankFile:
     created_at: datetime
 
 
-class BankList(Part):
+class BankFiles(Part):
     """The bank files."""
-
-    @classmethod
-    def of(cls, store: Part) -> Self:
-        """Those of `store`."""
-        return cls(store._engine, store._banks)
 
     def list(self, *, limit: int = PAGE, after: str | None = None, basis: str | None = None) -> Page[BankFile]:
         """Bank files by name; only those of one basis."""
@@ -58,6 +54,14 @@ class BankList(Part):
     def get(self, sha256: str) -> BankFile:
         """Raises NotFound."""
         return self._read(_bank, sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes of a bank, checked against its name. Raises StoreError if they are missing or were changed."""
+        return self._banks.read(sha256)
+
+    def vectors(self, sha256: str) -> npt.NDArray[np.float32]:
+        """The directions of a bank, one a row. Raises StoreError if the file is missing or was changed."""
+        return self._banks.vectors(sha256)
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
         """The bytes of a bank, piece by piece; the last piece comes only if all of them are what was written.

@@ -1,0 +1,1 @@
+"""The traffic with the outside: what registries show and tell us, and what we tell others."""
