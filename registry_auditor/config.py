@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     hooks: dict[str, Hook] = Field(
         default_factory=dict, description="Inbound webhooks by id, one table each: source, secret_env, registry."
     )
+    reads_per_minute: int = Field(
+        1200, ge=1, description="How often a minute a token may read; each process of `serve` counts for itself."
+    )
+    writes_per_minute: int = Field(1200, ge=1, description="How often a minute a token may write; the same.")
     notifications: dict[str, Target] = Field(
         default_factory=dict,
         description="Where finished audits are announced, one table each: url, secret_env, severity, allow_private.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from registry_auditor.analysis.analyzer import Step
@@ -29,32 +30,47 @@ def steps_of(job: Job, settings: Settings) -> list[Step]:
     return plan(sorted(job.wish), given)  # a JSON object has no order that every database keeps
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the names in a request mean now."""
+
+    model: ModelRef
+    base: ModelRef | None = None
+    source: BaseSource | None = None
+    """Who says that it is the base."""
+    problem: str | None = None
+    """Why the base that the model claims is left out: what needs one is skipped, and says so."""
+
+
 def settled(job: Job, steps: Sequence[Step], settings: Settings) -> Job:
     """`job` with the revisions that its names mean now, the base that its model claims, and `steps` as its plan.
 
-    A base that cannot be found is left out: what needs one is skipped, and says so. Raises RegistryUnavailable while a
-    registry cannot tell, RegistryError or WeightsError if there is no such model, UsageError for a registry that is
-    not known.
+    Raises as `find` does, and RegistryUnavailable also while a registry cannot tell about the base.
+    """
+    found = find(str(job.model), job.base and str(job.base), settings, waits=True)
+    if found.problem:
+        logger.warning("going on without a base: %s", found.problem)
+    source = job.base_source or found.source if job.base else found.source
+    return Job(found.model, found.base, source, job.fail_on, tuple(s.key for s in steps), queue_of(steps), job.wish)
+
+
+def find(model: str, base: str | None, settings: Settings, *, waits: bool) -> Found:
+    """The model and its base; without `base`, the one that the model claims, if that can be found.
+
+    Raises RegistryError or WeightsError if there is no such model, UsageError for a registry that is not known, and, if
+    the caller `waits`, RegistryUnavailable while a registry cannot tell about the base.
     """
     cache = Cache(*settings.downloads)
-    model = resolve(str(job.model), cache=cache)
-    if job.base is None:
-        base, source = _claimed(model, settings, cache)
-    else:
-        base, source = resolve(str(job.base), cache=cache), job.base_source or BaseSource.OPERATOR
-    keys = tuple(step.key for step in steps)
-    return Job(model, base, source, job.fail_on, keys, queue_of(steps), job.wish)
-
-
-def _claimed(model: ModelRef, settings: Settings, cache: Cache) -> tuple[ModelRef | None, BaseSource | None]:
-    claim = claim_of(model, cache=cache)
+    tuned = resolve(model, cache=cache)
+    if base is not None:
+        return Found(tuned, resolve(base, cache=cache), BaseSource.OPERATOR)
+    claim = claim_of(tuned, cache=cache)
     if claim is None:
-        return None, None
+        return Found(tuned)
     registries = tuple(watched(spec, cache=cache, settle_s=settings.settle_s) for spec in settings.registries)
     try:
-        return resolve_claim(model, claim, cache=cache, among=registries), claim.source
-    except RegistryUnavailable:
-        raise
+        return Found(tuned, resolve_claim(tuned, claim, cache=cache, among=registries), claim.source)
     except RegistryError as error:
-        logger.warning("going on without a base: %s", error)
-        return None, None
+        if waits and isinstance(error, RegistryUnavailable):
+            raise
+        return Found(tuned, problem=str(error))

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from registry_auditor.config import Settings
+from registry_auditor.domain import ModelRef
 from registry_auditor.store import Store
 from tests.api.conftest import served
-from tests.api.v1.planted import plant
+from tests.api.v1.planted import SITE, audited, direction, plant
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(bash|json)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
@@ -36,6 +37,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> list[st
     settings = Settings(db=f"sqlite:///{folder}/auditor.db", registries=["hf:org"])
     with Store.open(settings.db) as store:
         planted = plant(store)
+        audited(store, ModelRef("hf", "org/stranger", "7e6f"), directions=(direction(SITE, 3),))
     given = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -44,6 +46,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> list[st
         "NEXT_MONTH": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
         "MODEL": planted.model,
         "AUDIT": planted.after.id,
+        "BEFORE": planted.before.id,
         "QUEUED": planted.queued.id,
         "FINDING": planted.finding,
         "SUPPRESSION": planted.suppression,

@@ -9,15 +9,13 @@ from typing import Annotated
 from fastapi import HTTPException, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from registry_auditor.api.origins import require_same_origin
-from registry_auditor.api.rates import Rates
+from registry_auditor.api.origins import SAFE, require_same_origin
+from registry_auditor.api.rates import Limits, Rates
 from registry_auditor.domain import Author, Scope, Token
 from registry_auditor.store import Store
 
 COOKIE = "ra_session"
 """Holds the token of somebody who signed in on the pages."""
-PER_MINUTE = 1200
-"""Requests of one token: 20 a second, sustained."""
 
 Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -53,11 +51,11 @@ LOCAL = Principal("local", frozenset(Scope))
 class Access:
     """Lets in whoever has a good token, in the `Authorization` header or in the session cookie."""
 
-    def __init__(self, store: Store, *, open_to_all: bool, per_minute: int = PER_MINUTE) -> None:
+    def __init__(self, store: Store, *, open_to_all: bool, limits: Limits) -> None:
         """`open_to_all`: nobody needs a token. Only for a server that listens on loopback behind `LoopbackOnly`."""
         self.open_to_all = open_to_all
         self._store = store
-        self._rates = Rates(per_minute=per_minute)
+        self._rates = Rates(limits)
 
     def caller(self, request: Request, scope: Scope) -> Principal:
         """Who asks.
@@ -71,7 +69,8 @@ class Access:
         secret = _bearer(request)
         if secret is None and (secret := request.cookies.get(COOKIE)) is not None:
             require_same_origin(request, certain=True)
-        principal = _principal(self.recognise(request, secret or ""))
+        writes = scope is not Scope.READ and request.method not in SAFE
+        principal = _principal(self.recognise(request, secret or "", writes=writes))
         if not principal.allows(scope):
             raise HTTPException(
                 HTTPStatus.FORBIDDEN,
@@ -80,7 +79,7 @@ class Access:
             )
         return principal
 
-    def recognise(self, request: Request, secret: str) -> Token:
+    def recognise(self, request: Request, secret: str, *, writes: bool = False) -> Token:
         """The token of `secret`. Raises HTTPException: 401 if it is no good one, 429 for too many requests."""
         token = self._store.tokens.authenticate(secret) if secret else None
         if token is None:
@@ -93,7 +92,7 @@ class Access:
                 else "the token is unknown, was revoked or has expired",
                 {"www-authenticate": "Bearer"},
             )
-        self._rates.use(token.id)
+        self._rates.use(request, token.id, writes=writes)
         return token
 
 

@@ -17,6 +17,7 @@ from registry_auditor.api.headers import Headed
 from registry_auditor.api.hooks import Hooks
 from registry_auditor.api.intake import Intake
 from registry_auditor.api.origins import LoopbackOnly
+from registry_auditor.api.rates import Limits, Paced
 from registry_auditor.api.recent import Recent
 from registry_auditor.api.standing import reader
 from registry_auditor.config import Settings
@@ -50,8 +51,8 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
     )
     _guard(app, open_to_all=open_to_all)
     app.state.store, app.state.settings = opened, settings
-    app.state.access = Access(opened, open_to_all=open_to_all)
-    hooks = Hooks(entrances, Intake(opened.accept), folders=watched_folders(settings))
+    app.state.access = Access(opened, open_to_all=open_to_all, limits=Limits.of(settings))
+    hooks = Hooks(entrances, Intake(opened.deliveries.accept), folders=watched_folders(settings))
     standing = Recent(reader(opened, settings.db))
     v1.install(app)
     app.include_router(hooks.router())
@@ -63,9 +64,10 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
 
 
 def _guard(app: FastAPI, *, open_to_all: bool) -> None:
-    """Afterwards what is said in `problems`, `body`, `origins` and `headers` holds for every request."""
+    """Afterwards what is said in `problems`, `body`, `rates`, `origins` and `headers` holds for every request."""
     problems.install(app)
     app.add_middleware(Limited)
+    app.add_middleware(Paced)
     if open_to_all:
         app.add_middleware(LoopbackOnly)
     app.add_middleware(Headed)  # the last to be added is the outermost

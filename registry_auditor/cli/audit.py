@@ -10,12 +10,9 @@ from registry_auditor.cli import options
 from registry_auditor.cli.options import ReportFormat
 from registry_auditor.cli.output import print_report
 from registry_auditor.cli.progress import progress
-from registry_auditor.errors import RegistryError
 
 if TYPE_CHECKING:
     from registry_auditor.config import Settings
-    from registry_auditor.domain import BaseSource, ModelRef
-    from registry_auditor.registries import Cache
     from registry_auditor.report import Report
     from registry_auditor.store.catalogue import AnalyzerInfo
 
@@ -63,15 +60,19 @@ def perform(tuned: str, base: str | None, settings: Settings) -> Report:
     from registry_auditor.domain import Job
     from registry_auditor.registries import Cache
     from registry_auditor.report import gather
+    from registry_auditor.request import find
 
     steps = plan(settings.select, settings.analyzers)
     device = chosen(settings.device)
     cache = Cache(*settings.downloads)
     with options.open_store(settings) as store:
         store.analyzers.save(introduced(discover().values()))
-        model, parent, source = _models(tuned, base, cache)
-        store.record_sighting(model, base=parent, source=source)
-        job = Job(model, parent, source, settings.fail_on, tuple(step.key for step in steps), queue_of(steps))
+        found = find(tuned, base, settings, waits=False)
+        if found.problem:
+            typer.echo(f"registry-auditor: going on without a base: {found.problem}", err=True)
+        store.sightings.record(found.model, base=found.base, source=found.source)
+        keys = tuple(step.key for step in steps)
+        job = Job(found.model, found.base, found.source, settings.fail_on, keys, queue_of(steps))
         record = store.submit(job)
         with progress() as tell:
             record = carry_out(record, store, steps, Terms(device, settings.timeout_s, tell, cache))
@@ -83,21 +84,3 @@ def _installed() -> list[AnalyzerInfo]:
     from registry_auditor.audit import introduced
 
     return introduced(discover().values())
-
-
-def _models(tuned: str, base: str | None, cache: Cache) -> tuple[ModelRef, ModelRef | None, BaseSource | None]:
-    """The model and its base, resolved; without --base, the base that the model names, if it can be found."""
-    from registry_auditor.domain import BaseSource
-    from registry_auditor.registries import claim_of, resolve, resolve_claim
-
-    model = resolve(tuned, cache=cache)
-    if base is not None:
-        return model, resolve(base, cache=cache), BaseSource.OPERATOR
-    claim = claim_of(model, cache=cache)
-    if claim is None:
-        return model, None, None
-    try:
-        return model, resolve_claim(model, claim, cache=cache), claim.source
-    except RegistryError as error:
-        typer.echo(f"registry-auditor: going on without a base: {error}", err=True)
-        return model, None, None

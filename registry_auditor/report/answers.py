@@ -8,7 +8,7 @@ from registry_auditor.domain import FindingEvent, ModelRef, Severity, Token, Wri
 from registry_auditor.report import records
 from registry_auditor.report.compare import Comparison, Turn
 from registry_auditor.report.records import Json, moment
-from registry_auditor.store.banklist import BankFile
+from registry_auditor.store.bank_files import BankFile
 from registry_auditor.store.catalogue import AnalyzerInfo, Descent, ModelSummary, Revision, model_id
 from registry_auditor.store.search.neighbours import Nearest, Neighbour, Pair, Shared, SharedWith
 
@@ -135,6 +135,8 @@ def shared(found: Shared) -> Json:
         "compared": found.compared,
         "searched": found.searched,
         "missing": found.missing,
+        "dimension": found.dimension,
+        "basis": found.basis,
         "exact": found.exact,
         "min_cosine": found.min_cosine,
     }

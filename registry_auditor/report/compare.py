@@ -12,8 +12,8 @@ import numpy.typing as npt
 from registry_auditor.domain import Audit, AuditState, ModelRef
 from registry_auditor.errors import NotFound
 from registry_auditor.store import Store, StoredDirection, StoredFinding, StoredRun
-from registry_auditor.store.banklist import BankList
 from registry_auditor.store.catalogue import entry_of
+from registry_auditor.store.rows import fingerprint
 
 Vector = npt.NDArray[np.float32]
 Place = tuple[str, int]
@@ -54,11 +54,11 @@ class Comparison:
 def compare(store: Store, before: str, after: str) -> Comparison:
     """The audits of these ids, which may be of different revisions, or of different models.
 
-    Findings are the same if they say the same about the same tensor of the same model. Raises NotFound.
+    Findings are the same if they say the same about the same tensor, whatever the models are called. Raises NotFound.
     """
     earlier, later = (store.audit(each) for each in (before, after))
     runs = {audit.id: store.runs(audit.id) for audit in (earlier, later)}
-    old, new = _findings(runs[earlier.id]), _findings(runs[later.id])
+    old, new = (_findings(runs[audit.id], later.job.model) for audit in (earlier, later))
     strongest = [_strongest(store, audit.id, runs[audit.id]) for audit in (earlier, later)]
     return Comparison(
         before=earlier,
@@ -98,11 +98,11 @@ def _named(store: Store, entry: ModelRef, newest: Sequence[Audit], text: str | N
     return audit
 
 
-def _findings(runs: Iterable[StoredRun]) -> dict[str, StoredFinding]:
-    """By fingerprint, most severe first."""
+def _findings(runs: Iterable[StoredRun], model: ModelRef) -> dict[str, StoredFinding]:
+    """By the fingerprint that they would have under the name of `model`, most severe first."""
     found = [finding for run in runs for finding in run.findings]
     found.sort(key=lambda each: -each.finding.severity.weight)
-    return {each.fingerprint: each for each in found}
+    return {fingerprint(each.finding, model): each for each in found}
 
 
 Strongest = Mapping[Hashable, StoredDirection]
@@ -111,7 +111,7 @@ Strongest = Mapping[Hashable, StoredDirection]
 
 def _strongest(store: Store, audit_id: str, runs: Iterable[StoredRun]) -> Strongest:
     bases = {bank.sha256: bank.basis for run in runs for bank in run.banks}
-    found = store.directions(audit_id=audit_id, rank=0, limit=CONSIDERED).items
+    found = store.directions.list(audit_id=audit_id, rank=0, limit=CONSIDERED).items
     # Backwards: of two that share a place, the first, which is the stronger one, stays.
     return {(bases[each.bank], each.site.tensor, each.site.side): each for each in reversed(found)}
 
@@ -129,7 +129,7 @@ def _vectors(store: Store, directions: Iterable[StoredDirection]) -> dict[Place,
     ordinals: dict[str, list[int]] = defaultdict(list)
     for each in directions:
         ordinals[each.bank].append(each.ordinal)
-    banks = BankList.of(store)
+    banks = store.banks
     return {
         (sha256, ordinal): row
         for sha256, wanted in ordinals.items()

@@ -94,12 +94,6 @@ def scheme_of(reference: Taxonomy) -> Scheme | None:
     return _BY_EDITION.get((reference.scheme, reference.version))
 
 
-def title_of(reference: Taxonomy) -> str | None:
-    """What the catalogue calls the entry, if the table has it."""
-    scheme = scheme_of(reference)
-    return None if scheme is None else scheme.entries.get(reference.id)
-
-
 def references(code: str, given: Iterable[Taxonomy] = ()) -> tuple[Taxonomy, ...]:
     """What a finding with `code` refers to: what its analyzer has `given`, then what the table says."""
     return tuple(dict.fromkeys((*given, *_mapped(code))))

@@ -88,18 +88,24 @@ class Pair(Shape):
 
     mine: Direction
     theirs: Direction
-    cosine: float
-    p_value: float
+    cosine: float = Field(ge=-1, le=1)
+    p_value: float = Field(
+        description="Chance that one random direction comes as near: I(1 − cosine²; (dimension − 1) / 2, 1 / 2), the "
+        "regularised incomplete beta function."
+    )
 
 
 class SharedWith(Shape):
     """Another model, and what it has in common with the audit."""
 
     model: Reference
-    matched: int
-    directions: int
-    p_value: float
-    pairs: list[Pair]
+    matched: int = Field(description="How many of the directions that were asked about have a neighbour there.")
+    directions: int = Field(description="How many of that model's directions were searched.")
+    p_value: float = Field(
+        description="At most so likely, were they random, does any of them come as near to any that was asked about as "
+        "the first pair is: `asked` times `directions` times the p-value of that pair, and not above 1."
+    )
+    pairs: list[Pair] = Field(description="The nearest of them, nearest first.")
 
 
 class Shared(Shape):
@@ -107,10 +113,12 @@ class Shared(Shape):
 
     items: list[SharedWith]
     next: None = None
-    asked: int
-    compared: int
+    asked: int = Field(description="How many directions of the audit were looked up.")
+    compared: int = Field(description="How many other models there were to share them: so many p-values.")
     searched: int
-    missing: int
+    missing: int = Field(description="Not compared: their bank file is missing or was changed.")
+    dimension: int = Field(description="0 for an audit without directions.")
+    basis: str = Field(description="Digest of the base; empty for an audit without directions.")
     exact: bool
     min_cosine: float
 
@@ -118,7 +126,7 @@ class Shared(Shape):
 @routes.get("/directions", response_model=Items[Direction])
 def list_directions(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Json:
     """Directions without their vectors, strongest first."""
-    return answer(store.directions(**only.filters(), **page.place), records.direction)
+    return answer(store.directions.list(**only.filters(), **page.place), records.direction)
 
 
 @routes.post("/directions:nearest", response_model=Nearest | Shared)

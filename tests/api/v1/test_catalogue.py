@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 import safetensors.numpy
+from scipy.special import betainc
 
+from registry_auditor.domain import ModelRef
 from registry_auditor.report.records import finding as record
 from tests.api.v1.conftest import Api
-from tests.api.v1.planted import BASE, DIMENSION, GONE, LARGE, RANK_ONE, TUNED, vector
+from tests.api.v1.planted import (
+    BASE,
+    DIMENSION,
+    GONE,
+    LARGE,
+    OTHER_SITE,
+    RANK_ONE,
+    SITE,
+    TUNED,
+    audited,
+    direction,
+    vector,
+)
 
 SCHEMA = Path(__file__).parents[3] / "registry_auditor" / "report" / "schema.json"
 
@@ -142,6 +157,24 @@ def test_the_nearest_directions_are_found_in_three_ways(still: Api) -> None:
     assert all(not each["model"].startswith(f"{TUNED.registry}:{TUNED.name}") for each in shared.json()["items"])
 
 
+def test_how_likely_chance_is_to_share_as_much_can_be_checked_by_the_reader(api: Api) -> None:
+    near = (vector(3) + 0.5 * vector(9)) / np.linalg.norm(vector(3) + 0.5 * vector(9))
+    twin = replace(direction(SITE, 3), vector=near)
+    audited(api.store, ModelRef("hf", "org/stranger", "7e6f"), directions=(twin, direction(OTHER_SITE, 7)))
+    told = api.reader.post("/api/v1/directions:nearest", json={"audit": api.planted.after.id, "min_cosine": 0.4}).json()
+    assert (told["basis"], told["dimension"], told["asked"], told["compared"]) == ("digest-of-base", DIMENSION, 2, 1)
+    (stranger,) = told["items"]
+    assert stranger["model"] == "hf:org/stranger@7e6f"
+    of_pair = betainc((told["dimension"] - 1) / 2, 0.5, 1 - stranger["pairs"][0]["cosine"] ** 2)
+    assert stranger["pairs"][0]["p_value"] == pytest.approx(of_pair, rel=1e-6)
+    assert stranger["p_value"] == pytest.approx(min(1, told["asked"] * stranger["directions"] * of_pair), rel=1e-6)
+    # What it stands for: so often do random directions of that dimension come as near.
+    rng = np.random.default_rng(0)
+    random = rng.standard_normal((200_000, told["dimension"]))
+    cosines = np.abs(random[:, 0]) / np.linalg.norm(random, axis=1)
+    assert np.mean(cosines >= 0.5) == pytest.approx(betainc((told["dimension"] - 1) / 2, 0.5, 0.75), rel=0.05)
+
+
 WRONG_SEARCHES = (
     {},
     {"vector": [1.0, 2.0]},
@@ -207,8 +240,8 @@ def test_registries_keep_their_passwords(api: Api) -> None:
     from registry_auditor.store import Watched
 
     address = "mlflow:http://user:battery-staple@mlflow.test"
-    api.store.save_watched(Watched(address, problem=f"{address[7:]} cannot be reached"))
-    api.store.record_sighting(TUNED, registry=address, skipped="x")
+    api.store.watched.save(Watched(address, problem=f"{address[7:]} cannot be reached"))
+    api.store.sightings.record(TUNED, registry=address, skipped="x")
     for path in ("/registries", "/sightings"):
         text = api.reader.get(f"/api/v1{path}").text
         assert "mlflow.test" in text

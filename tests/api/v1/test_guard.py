@@ -9,7 +9,7 @@ from registry_auditor.api.access import COOKIE, Access
 from registry_auditor.api.body import MAX_BYTES
 from registry_auditor.api.headers import POLICY
 from registry_auditor.api.origins import is_loopback
-from registry_auditor.api.rates import FAILURES_PER_MINUTE
+from registry_auditor.api.rates import FAILURES_PER_MINUTE, Limits
 from registry_auditor.domain import Author, Scope
 from tests.api.v1.conftest import ADDRESS, Api, Open
 
@@ -89,12 +89,42 @@ def test_loopback_is_loopback() -> None:
 
 
 def test_a_token_that_is_used_too_often_is_told_when_to_come_back(api: Api) -> None:
-    api.app.state.access = Access(api.store, open_to_all=False, per_minute=5)
+    api.app.state.access = Access(api.store, open_to_all=False, limits=Limits(reads=5))
     answers = [api.reader.get("/api/v1/audits") for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert "at most 5 reads a minute" in answers[-1].json()["detail"]
     assert answers[-1].headers["content-type"] == "application/problem+json"
     assert api.admin.get("/api/v1/audits").status_code == 200, "others are not concerned"
+
+
+def test_writes_are_counted_apart_and_by_the_settings(open_api: Open) -> None:
+    api = open_api(reads_per_minute=4, writes_per_minute=2)
+    triager, where = api.clients[Scope.TRIAGE], f"/api/v1/findings/{api.planted.finding}"
+    wrote = [triager.post(f"{where}/triage", json={"state": "in_triage"}).status_code for _ in range(3)]
+    assert wrote == [200, 200, 429]
+    assert [triager.get(where).status_code for _ in range(5)] == [200] * 4 + [429]
+    # What is asked with a POST and changes nothing is read.
+    search = {"direction": {"bank": api.planted.bank, "ordinal": 0}}
+    asked = [api.reader.post("/api/v1/directions:nearest", json=search).status_code for _ in range(5)]
+    assert asked == [200] * 4 + [429]
+
+
+@pytest.mark.parametrize("path", ["/audits", "/audits/{audit}/report", "/direction-banks/{bank}", "/audits/{bank}"])
+def test_every_answer_to_a_token_tells_what_it_may_still_ask(open_api: Open, path: str) -> None:
+    api = open_api(reads_per_minute=4)
+    address = f"/api/v1{path.format(audit=api.planted.after.id, bank=api.planted.bank)}"
+    left = []
+    for method in ("GET", "HEAD", "GET", "GET", "GET"):
+        answer = api.reader.request(method, address)
+        assert answer.headers["ratelimit-policy"] == '"reads";q=4;w=60'
+        name, remaining, seconds = answer.headers["ratelimit"].split(";")
+        assert name == '"reads"'
+        assert 1 <= int(seconds.removeprefix("t=")) <= 60
+        left.append(remaining)
+    assert left == ["r=3", "r=2", "r=1", "r=0", "r=0"]
+    assert answer.status_code == 429
+    assert "ratelimit" not in api.stranger.get(address).headers
 
 
 def test_strangers_are_slowed_down_and_shut_nobody_out(api: Api) -> None:
