@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry_auditor.api.problems import problem
+from registry_auditor.api.problems import answer
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = ("/health", "/metrics", "/hooks/")
@@ -43,10 +43,8 @@ class LoopbackOnly:
         """Answer one request."""
         if scope["type"] != "http" or scope["path"].startswith(OPEN_PATHS) or is_loopback(_host(Headers(scope=scope))):
             return await self._app(scope, receive, send)
-        refused = problem(
-            HTTPStatus.MISDIRECTED_REQUEST, "without tokens this server answers to localhost, 127.0.0.1 and [::1] only"
-        )
-        return await refused(scope, receive, send)
+        detail = "without tokens this server answers to localhost, 127.0.0.1 and [::1] only"
+        return await answer(Request(scope), HTTPStatus.MISDIRECTED_REQUEST, detail)(scope, receive, send)
 
 
 def require_same_origin(request: Request, *, certain: bool) -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from registry_auditor.domain import Finding
 from registry_auditor.report import plots
 from registry_auditor.report.plots import Cell, number
-from registry_auditor.store.places import Strength
+from registry_auditor.store.directions import Strength
 
 MOST_CELLS = 5000
 """Of a heat map: 100 layers of 50 roles; what goes past it is left to the JSON report."""

@@ -14,7 +14,7 @@ from registry_auditor.report.document import Report
 from registry_auditor.report.rendering import environment
 from registry_auditor.report.view import view
 from registry_auditor.store import StoredDirection
-from registry_auditor.store.places import Strength
+from registry_auditor.store.directions import Strength
 
 
 def html(document: Report) -> str:

@@ -58,11 +58,13 @@ def percent(share: float | None) -> str:
 
 
 def moment(time: datetime | None) -> Markup:
-    """A `<time>` to the minute, in UTC."""
+    """A `<time>` to the minute, in UTC; pointed at, to the second."""
     if time is None:
         return Markup("–")
     utc = time.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M}")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def ago(time: datetime | None) -> Markup:
@@ -72,7 +74,7 @@ def ago(time: datetime | None) -> Markup:
     utc = time.astimezone(UTC)
     seconds = (datetime.now(UTC) - utc).total_seconds()
     told = duration(abs(seconds))
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+    return Markup('<time class="ago" datetime="{}" title="{} UTC">{}</time>').format(
         utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S}", f"{told} ago" if seconds >= 0 else f"in {told}"
     )
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Here
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 HEADING = re.compile(r"^([A-Z][^\n:]{2,40}):$", re.MULTILINE)
 """Of a section of a manual page: `What it cannot see:` on a line of its own."""
 

@@ -7,15 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Blank, Here, Text
+from registry_auditor.api.pages.visit import Blank, Glob, Here, Text
 from registry_auditor.domain import AuditState, Verdict
 from registry_auditor.report import SUFFIXES, gather, words
 from registry_auditor.report.compare import compare
 from registry_auditor.report.view import view
-from registry_auditor.store.places import Places
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 FORMATS = ("html", "json", "markdown", "sarif", "cyclonedx")
 
 
@@ -23,12 +21,13 @@ FORMATS = ("html", "json", "markdown", "sarif", "cyclonedx")
 def audits(
     visit: Here,
     after: Text = None,
-    model: Text = None,
+    model: Glob = None,
+    base: Glob = None,
     state: Annotated[AuditState | None, Blank] = None,
     verdict: Annotated[Verdict | None, Blank] = None,
 ) -> HTMLResponse:
     """All audits, newest first."""
-    found = visit.store.audits(after=after, model_glob=model, state=state, verdict=verdict)
+    found = visit.store.audits(after=after, model_glob=model, base_glob=base, state=state, verdict=verdict)
     return visit.page("audits.html", "Audits", found=found, states=list(AuditState), verdicts=list(Verdict))
 
 
@@ -36,7 +35,7 @@ def audits(
 def audit(visit: Here, audit: str) -> HTMLResponse:
     """One audit with everything it found."""
     document = gather(visit.store, audit)
-    shown = view(document, Places.of(visit.store).strengths(document.audit.id))
+    shown = view(document, visit.store.directions.strengths(document.audit.id))
     title = f"Audit of {words.model(document.audit.job.model)}"
     crumbs = (("/audits", "Audits"),)
     files: dict[str, Any] = {"banks": document.banks, "suffixes": SUFFIXES, "formats": FORMATS}

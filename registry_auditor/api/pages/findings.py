@@ -10,14 +10,21 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Blank, Here, Text, Visit, to
-from registry_auditor.domain import Justification, Scope, Severity, Triage, TriageState
+from registry_auditor.api.pages.visit import PLAIN, Blank, Glob, Here, Text, Visit, to
+from registry_auditor.domain import FindingOrder, Justification, Scope, Severity, Triage, TriageState
 from registry_auditor.errors import NotFound, UsageError
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
-LONGEST_COMMENT = 4000
-LONGEST_NAME = 200
+pages = APIRouter(include_in_schema=False)
+Name = Annotated[Annotated[str, Field(max_length=200, pattern=PLAIN)] | None, Blank]
+Comment = Annotated[Annotated[str, Field(max_length=4000, pattern=PLAIN)] | None, Blank]
+
+
+ORDERS = {
+    FindingOrder.NEWEST: "newest first",
+    FindingOrder.SEVERITY: "most severe first",
+    FindingOrder.SCORE: "largest score first",
+    FindingOrder.FPR: "most certain first",
+}
 
 
 class Wanted(BaseModel):
@@ -26,9 +33,12 @@ class Wanted(BaseModel):
     after: Text = None
     severity: Annotated[Severity | None, Blank] = None
     state: Annotated[TriageState | None, Blank] = None
-    code: Text = None
-    model: Text = None
+    code: Glob = None
+    model: Glob = None
+    base: Glob = None
     text: Text = None
+    measured: Annotated[bool | None, Blank] = None
+    sort: Annotated[FindingOrder | None, Blank] = None
 
 
 class Said(BaseModel):
@@ -36,8 +46,8 @@ class Said(BaseModel):
 
     state: TriageState
     justification: Annotated[Justification | None, Blank] = None
-    owner: Annotated[Text, Field(max_length=LONGEST_NAME)] = None
-    comment: Annotated[Text, Field(max_length=LONGEST_COMMENT)] = None
+    owner: Name = None
+    comment: Comment = None
     until: Annotated[date | None, Blank] = None
 
     def triage(self) -> Triage:
@@ -48,16 +58,22 @@ class Said(BaseModel):
 
 @pages.get("/findings")
 def findings(visit: Here, wanted: Annotated[Wanted, Query()]) -> HTMLResponse:
-    """All findings that fit, newest first."""
+    """All findings that fit."""
     found = visit.store.findings(
         after=wanted.after,
         severity=wanted.severity,
         state=wanted.state,
         code=wanted.code,
         model_glob=wanted.model,
+        base_glob=wanted.base,
         text=wanted.text,
+        calibrated=wanted.measured,
+        sort=wanted.sort,
     )
-    return visit.page("findings.html", "Findings", found=found, severities=list(Severity), states=list(TriageState))
+    return visit.page(
+        "findings.html", "Findings", found=found, severities=list(Severity), states=list(TriageState), orders=ORDERS,
+        order=wanted.sort or FindingOrder.NEWEST,
+    )  # fmt: skip
 
 
 @pages.get("/findings/{finding}")

@@ -10,18 +10,17 @@ from typing import Annotated
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Blank, Here, Text
+from registry_auditor.api.pages.visit import Blank, Glob, Here, Text
 from registry_auditor.domain import BaseSource, ModelRef, Verdict
 from registry_auditor.store.catalogue import Descent
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 MOST_EDGES = 500
 
 
 @pages.get("/models")
 def models(
-    visit: Here, after: Text = None, model: Text = None, verdict: Annotated[Verdict | None, Blank] = None
+    visit: Here, after: Text = None, model: Glob = None, verdict: Annotated[Verdict | None, Blank] = None
 ) -> HTMLResponse:
     """All registry entries."""
     found = visit.store.models.list(after=after, model_glob=model, verdict=verdict)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
 from registry_auditor.api.pages.visit import Here
 from registry_auditor.api.recent import Recent
 from registry_auditor.domain import Audit, AuditState, FindingOrder, Severity, Verdict
@@ -43,7 +42,7 @@ def read(store: Store) -> Overview:
         severities=store.models.severities(),
         worst=worst(store, limit=SHOWN),
         incomplete=store.audits(verdict=Verdict.INCOMPLETE, limit=SHOWN).items,
-        skipped=store.sightings(skipped=True, limit=SHOWN).items,
+        skipped=store.sightings.list(skipped=True, limit=SHOWN).items,
     )
 
 
@@ -55,7 +54,7 @@ def worst(store: Store, *, limit: int) -> tuple[StoredFinding, ...]:
 def router(store: Store) -> APIRouter:
     """The route; what it shows is a few seconds old at most."""
     recent = Recent(lambda: read(store))
-    routes = APIRouter(route_class=PageRoute, include_in_schema=False)
+    routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
     def overview(visit: Here) -> HTMLResponse:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 
 from registry_auditor.api.access import COOKIE, Access
 from registry_auditor.api.origins import require_same_origin
-from registry_auditor.api.pages.site import PageRoute, render
+from registry_auditor.api.pages.site import render
 from registry_auditor.api.pages.visit import to
 
 LONGEST_TOKEN = 200
@@ -18,7 +18,7 @@ LONGEST_TOKEN = 200
 
 def router(access: Access) -> APIRouter:
     """`/login` and `/logout`, open to everybody."""
-    routes = APIRouter(route_class=PageRoute, include_in_schema=False)
+    routes = APIRouter(include_in_schema=False)
 
     @routes.get("/login")
     def form(request: Request, next: str = "/") -> Response:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader
-from starlette.exceptions import HTTPException
 
 from registry_auditor.api.pages.assets import address
-from registry_auditor.api.problems import STATUSES, unavailable
 from registry_auditor.domain import Scope
-from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.report.rendering import environment
 from registry_auditor.report.view import page_of
 
@@ -38,13 +34,27 @@ Crumbs = tuple[tuple[str, str], ...]
 """Address and name of what lies above a page."""
 
 REMEDIES = {
+    HTTPStatus.BAD_REQUEST: "Go back and send it again.",
+    HTTPStatus.FORBIDDEN: "Sign in with a token that has the scope: registry-auditor tokens create makes one.",
     HTTPStatus.NOT_FOUND: "Follow a link from one of the lists; an id may be shortened only as far as it stays unique.",
-    HTTPStatus.FORBIDDEN: "Sign in with a token that has the scope; registry-auditor tokens create makes one.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Nothing was changed. Try again in half a minute; the log of the server says more.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "Go back and correct what was given.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Go back to the page with the form, and send it from there.",
+    HTTPStatus.REQUEST_TIMEOUT: "Nothing was changed. Send it again.",
     HTTPStatus.CONFLICT: "Look at it again: it has changed since.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Wait a minute, then try again.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Go back and give less: the comment, for instance.",
+    HTTPStatus.MISDIRECTED_REQUEST: "Open http://127.0.0.1 with the port of this server; "
+    "to serve others start it without --no-auth, and make tokens.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Go back and correct what was given.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Nothing was changed. Wait as long as it says, then try again.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Nothing that was saved before is lost. Try again; if it stays, tell whoever "
+    "runs this server: the log has the cause beside the number below.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Try again in half a minute. If it stays, whoever runs this server finds the cause "
+    "in its log, and with registry-auditor doctor.",
 }
+DEFAULTS = {
+    HTTPStatus.NOT_FOUND: "there is no such page",
+    HTTPStatus.METHOD_NOT_ALLOWED: "nothing can be read at this address: it takes what a form sends",
+}
+"""Where the framework says no by itself, and says nothing else."""
 
 
 @cache
@@ -64,50 +74,18 @@ def query(values: Mapping[str, Any], **changes: Any) -> str:
 
 def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
     """A page; `context` has at least its title."""
-    frame = {"path": request.url.path, "principal": None, "crumbs": (), "linked": True, "signed_in": False}
+    where = {"path": request.url.path, "url": str(request.url), "shown_at": datetime.now(UTC)}
+    frame = {**where, "principal": None, "crumbs": (), "linked": True, "signed_in": False}
     text = templates().get_template(template).render({**frame, **context})
     # Lone surrogates are spelled out by `visible`; what a template itself holds has none.
     return HTMLResponse(text, status)
 
 
-def refusal(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A page that says what is wrong, and what to do."""
-    title = HTTPStatus(status).phrase
-    remedy = REMEDIES.get(HTTPStatus(status), "Go back and try something else.")
-    answer = render(request, "refusal.html", status=status, title=title, detail=detail, remedy=remedy, number=status)
-    answer.headers.update(headers or {})
-    return answer
-
-
-def is_for_people(request: Request) -> bool:
-    """Whether a browser asks that will show what it gets."""
-    return "text/html" in request.headers.get("accept", "")
-
-
-class PageRoute(APIRoute):
-    """A route whose refusals are pages too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer as the route would, and with a page where it raises what is for people to know."""
-        answer = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except HTTPException as error:
-                if error.status_code < HTTPStatus.BAD_REQUEST:
-                    return Response(status_code=error.status_code, headers=dict(error.headers or {}))
-                return refusal(request, error.status_code, error.detail, error.headers)
-            except RequestValidationError as error:
-                fields = ", ".join(str(fault["loc"][-1])[:100] for fault in error.errors()[:5])
-                return refusal(request, HTTPStatus.UNPROCESSABLE_ENTITY, f"what was given does not fit: {fields}")
-            except UsageError as error:
-                status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-                return refusal(request, status, str(error))
-            except StoreError:
-                if not is_for_people(request):
-                    raise
-                failed = unavailable()
-                return refusal(request, failed.status_code, failed.detail, failed.headers)
-
-        return handle
+def refusal(request: Request, status: int, detail: str, occurrence: str | None = None) -> HTMLResponse:
+    """A page that says what is wrong, and what to do; `occurrence` finds it in the log."""
+    of = HTTPStatus(status)
+    return render(
+        request, "refusal.html", status=status, title=of.phrase, number=int(of),
+        detail=DEFAULTS.get(of, detail) if detail == of.phrase else detail,
+        remedy=REMEDIES.get(of, "Go back and try something else."), occurrence=occurrence,
+    )  # fmt: skip

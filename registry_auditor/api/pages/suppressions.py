@@ -9,13 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, Response
 
-from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Fields, Here, Text, Visit, to
+from registry_auditor.api.pages.visit import PLAIN, Fields, Here, Text, Visit, to
 from registry_auditor.domain import Scope
 from registry_auditor.errors import UsageError
 from registry_auditor.store.suppressions import Rule
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 LONGEST = 1000
 
 
@@ -29,10 +28,10 @@ def suppressions(visit: Here, after: Text = None, ended: bool = False) -> HTMLRe
 def add(
     visit: Here,
     until: Annotated[date, Form()],
-    reason: Annotated[str, Form(max_length=LONGEST)],
-    code: Annotated[Text, Form(max_length=LONGEST)] = None,
-    model: Annotated[Text, Form(max_length=LONGEST)] = None,
-    fingerprint: Annotated[Text, Form(max_length=LONGEST)] = None,
+    reason: Annotated[str, Form(max_length=LONGEST, pattern=PLAIN)],
+    code: Annotated[Text, Form()] = None,
+    model: Annotated[Text, Form()] = None,
+    fingerprint: Annotated[Text, Form()] = None,
 ) -> Response:
     """Afterwards the rule holds; whoever gave too little is asked again."""
     author = visit.must(Scope.TRIAGE).author()

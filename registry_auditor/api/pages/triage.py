@@ -7,16 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from registry_auditor.api.pages.site import PageRoute
-from registry_auditor.api.pages.visit import Blank, Here, Text
+from registry_auditor.api.pages.visit import Blank, Glob, Here, Text
 from registry_auditor.domain import FindingOrder, Severity, TriageState
 
-pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+pages = APIRouter(include_in_schema=False)
 
 
 @pages.get("/triage")
 def queue(
-    visit: Here, after: Text = None, model: Text = None, severity: Annotated[Severity | None, Blank] = None
+    visit: Here, after: Text = None, model: Glob = None, severity: Annotated[Severity | None, Blank] = None
 ) -> HTMLResponse:
     """The queue; what is only said for information needs no opinion, unless somebody asks for it."""
     found = visit.store.findings(

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from registry_auditor.api.access import Access, Principal
 from registry_auditor.api.pages.site import Crumbs, render
@@ -19,7 +19,19 @@ from registry_auditor.store import Store
 
 Blank = BeforeValidator(lambda given: None if isinstance(given, str) and not given.strip() else given)
 """A field of a form that was left empty."""
-Text = Annotated[str | None, Blank]
+PLAIN = r"^[^\x00]*$"
+"""PostgreSQL knows no NUL."""
+GLOB = r"^[^*\x00]*(\*[^*\x00]*){0,5}$"
+"""To match many stars takes a database for ever."""
+Text = Annotated[Annotated[str, Field(max_length=1000, pattern=PLAIN)] | None, Blank]
+
+
+def _somewhere(glob: str | None) -> str | None:
+    return glob if glob is None or set(glob) & set(":*?") else f"*{glob}*"
+
+
+Glob = Annotated[Annotated[str, Field(max_length=200, pattern=GLOB)] | None, Blank, AfterValidator(_somewhere)]
+"""Which names: what a person types without a registry and without a star may stand anywhere in them."""
 LONGEST = 500
 """Characters of the address to come back to after signing in."""
 
