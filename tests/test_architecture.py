@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +103,12 @@ def test_the_light_packages_import_no_torch(package: str) -> None:
         if _package(path) == package:
             found = {name.split(".")[0] for name in _imports(path, top_level=True)} & heavy
             assert not found, f"{path.relative_to(ROOT)} imports {found} at its top level"
+
+
+def test_a_command_starts_without_what_only_some_need() -> None:
+    script = "import registry_auditor.cli.app, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "sqlalchemy", "fastapi", "torch", "celery", "alembic"} & set(loaded)
 
 
 def test_no_file_grows_past_three_hundred_lines() -> None:

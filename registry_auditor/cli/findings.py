@@ -15,13 +15,13 @@ from registry_auditor.cli.output import console, print_json, print_page
 from registry_auditor.cli.person import Owner, author
 from registry_auditor.cli.times import until
 from registry_auditor.domain import EventKind, Justification, Standing, Triage, TriageState
-from registry_auditor.store.filters import FindingFilters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from registry_auditor.domain import FindingEvent
     from registry_auditor.store import Store, StoredFinding
+    from registry_auditor.store.filters import FindingFilters
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -47,7 +48,8 @@ OPTIONS: dict[str, Any] = {
 def narrowed(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with all of OPTIONS before its own; it gets what they say as its first argument."""
     _, *own = inspect.signature(command).parameters.values()
-    hints = get_type_hints(command, include_extras=True)
+    written = SimpleNamespace(__annotations__={each.name: each.annotation for each in own})
+    hints = get_type_hints(written, command.__globals__, include_extras=True)
 
     @functools.wraps(command)
     def asked(**given: Any) -> None:
