@@ -105,9 +105,9 @@ def of_audits(session: Session, filters: AuditFilters) -> Conditions:
     if verdict := filters.get("verdict"):
         conditions.append(AuditRow.verdict == verdict)
     if since := filters.get("since"):
-        conditions += [AuditRow.queued_at >= since, AuditRow.id >= first_at(since - APART)]
+        conditions += [AuditRow.queued_at >= since, AuditRow.id >= first_at(since, apart=-APART)]
     if until := filters.get("until"):
-        conditions += [AuditRow.queued_at < until, AuditRow.id < first_at(until + APART)]
+        conditions += [AuditRow.queued_at < until, AuditRow.id < first_at(until, apart=APART)]
     return conditions
 
 

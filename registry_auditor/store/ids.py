@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from registry_auditor.errors import UsageError
 
@@ -29,9 +29,10 @@ def uuid7() -> str:
     return str(uuid.UUID(int=(stamp >> 12) << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | random))
 
 
-def first_at(moment: datetime) -> str:
-    """The smallest id that can have been made at `moment`."""
-    milliseconds = min(max(int(moment.timestamp() * 1000), 0), 2**48 - 1)
+def first_at(moment: datetime, *, apart: timedelta = timedelta()) -> str:
+    """The smallest id that can have been made at `moment`, or so far from it; of all ids if that is before 1970."""
+    # As a number: the sum may lie in a year that no time can name.
+    milliseconds = min(max(int((moment.timestamp() + apart.total_seconds()) * 1000), 0), 2**48 - 1)
     return str(uuid.UUID(int=milliseconds << 80))
 
 

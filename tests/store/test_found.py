@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -177,6 +177,11 @@ def test_findings_are_asked_for_by_when_they_were_found(filled: tuple[Store, lis
     assert [one.id for one in store.findings(until=middle, limit=1000).items] == earlier
     assert store.findings(since=datetime.max.replace(tzinfo=UTC) - timedelta(days=2)).items == ()
     assert store.findings(until=datetime.min.replace(tzinfo=UTC) + timedelta(days=2)).items == ()
+    # In UTC these lie in years that have no number.
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))
+    assert len(store.findings(since=first, until=last, limit=1000).items) == len(everything)
+    assert store.findings(until=first).items == store.findings(since=last).items == ()
 
 
 def test_a_fingerprint_finds_the_same_in_every_revision(filled: tuple[Store, list[StoredFinding]]) -> None:

@@ -6,11 +6,24 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat
 
 from registry_auditor.api.admission import admitted
 from registry_auditor.api.v1.etags import IfNoneMatch, tagged
-from registry_auditor.api.v1.given import READS, Filters, Glob, Id, Kept, Paging, Plain, Set, Submitter, answer, once
+from registry_auditor.api.v1.given import (
+    READS,
+    Filters,
+    Glob,
+    Id,
+    Instant,
+    Kept,
+    Paging,
+    Plain,
+    Set,
+    Submitter,
+    answer,
+    once,
+)
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
 from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
@@ -29,8 +42,8 @@ class Only(Filters):
     base: Glob = Field(None, serialization_alias="base_glob", examples=["hf:org/base"])
     state: AuditState | None = None
     verdict: Verdict | None = None
-    since: AwareDatetime | None = Field(None, description="Queued then or later.", examples=["2026-03-01T00:00:00Z"])
-    until: AwareDatetime | None = Field(None, description="Queued before.")
+    since: Instant | None = Field(None, description="Queued then or later.", examples=["2026-03-01T00:00:00Z"])
+    until: Instant | None = Field(None, description="Queued before.")
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=Plain)]

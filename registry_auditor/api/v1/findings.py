@@ -5,9 +5,22 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from registry_auditor.api.v1.given import READS, AuditId, Filters, Glob, Id, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.given import (
+    READS,
+    AuditId,
+    Filters,
+    Glob,
+    Id,
+    Instant,
+    Kept,
+    Paging,
+    Plain,
+    Triager,
+    answer,
+    once,
+)
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Finding, Items, Moment, Opinion, Reference, Sent, Shape, Suppression
 from registry_auditor.domain import EventKind, FindingOrder, Justification, Severity, Triage, TriageState
@@ -28,8 +41,8 @@ class Only(Filters):
     analyzer: str | None = Field(None, min_length=1, max_length=200, pattern=Plain, examples=["svd-diff"])
     state: TriageState | None = None
     counts: bool | None = Field(None, description="Whether it counts for verdicts and gates.")
-    since: AwareDatetime | None = Field(None, description="Found then or later.", examples=["2026-03-01T00:00:00Z"])
-    until: AwareDatetime | None = Field(None, description="Found before.")
+    since: Instant | None = Field(None, description="Found then or later.", examples=["2026-03-01T00:00:00Z"])
+    until: Instant | None = Field(None, description="Found before.")
     fpr: float | None = Field(
         None, ge=0, le=1, serialization_alias="max_fpr", description="Measured, and not above this one."
     )
@@ -85,7 +98,7 @@ class Said(Sent):
     justification: Justification | None = Field(None, description="Required for `not_affected`, and for nothing else.")
     owner: str | None = Field(None, max_length=200, pattern=Plain)
     comment: str | None = Field(None, max_length=10_000, pattern=Plain, description="Required for `false_positive`.")
-    expires_at: AwareDatetime | None = Field(None, description="From then on the finding counts as `not_set` again.")
+    expires_at: Instant | None = Field(None, description="From then on the finding counts as `not_set` again.")
 
 
 @routes.get("/findings", dependencies=READS, response_model=Items[Finding])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import Response
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from registry_auditor.api.v1.given import MODEL_GLOB, READS, Id, Kept, Paging, Plain, Triager, answer, once
+from registry_auditor.api.v1.given import MODEL_GLOB, READS, Id, Instant, Kept, Paging, Plain, Triager, answer, once
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Sent, Suppression
 from registry_auditor.report import records
@@ -38,7 +38,7 @@ class Rule(Sent):
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     reason: str = Field(min_length=1, max_length=10_000, pattern=Plain)
     owner: str | None = Field(None, max_length=200, pattern=Plain)
-    expires_at: AwareDatetime = Field(description="At most 180 days ahead.")
+    expires_at: Instant = Field(description="At most 180 days ahead.")
 
 
 @routes.get("/suppressions", dependencies=READS, response_model=Items[Suppression])

@@ -6,9 +6,9 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Path, Response
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from registry_auditor.api.v1.given import ADMINS, Admin, Kept, Paging, Plain, answer, once
+from registry_auditor.api.v1.given import ADMINS, Admin, Instant, Kept, Paging, Plain, answer, once
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Items, Moment, Sent, Shape
 from registry_auditor.domain import Scope
@@ -50,7 +50,7 @@ class WantedToken(Sent):
 
     name: str = Field(min_length=1, max_length=100, pattern=Plain)
     scopes: set[Scope] = Field(min_length=1)
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class Write(Shape):
