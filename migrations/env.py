@@ -3,9 +3,9 @@
 from alembic import context
 
 from registry_auditor.errors import UsageError
-from registry_auditor.store import people
 from registry_auditor.store.engine import WRITES, connect, parse
 from registry_auditor.store.schema import VERSION_TABLE, is_common
+from registry_auditor.store.tables import Tables
 
 
 def render_item(kind, item, autogen_context):
@@ -18,7 +18,7 @@ def render_item(kind, item, autogen_context):
 def migrate(connection):
     context.configure(
         connection=connection,
-        target_metadata=people.Tables.metadata,
+        target_metadata=Tables.metadata,
         version_table=VERSION_TABLE,
         include_name=is_common,
         render_item=render_item,

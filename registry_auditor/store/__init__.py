@@ -18,6 +18,10 @@ from registry_auditor.store.engine import connect, parse, shown, sqlite_file
 from registry_auditor.store.filters import AuditFilters, FindingFilters
 from registry_auditor.store.models import Models
 from registry_auditor.store.part import PAGE, Part
+from registry_auditor.store.people.suppressions import Suppressions
+from registry_auditor.store.people.tokens import Tokens
+from registry_auditor.store.people.triage import Triages
+from registry_auditor.store.people.writes import Writes
 from registry_auditor.store.records import (
     Backlog,
     BankInfo,
@@ -34,14 +38,10 @@ from registry_auditor.store.records import (
 from registry_auditor.store.requests import Requests
 from registry_auditor.store.schema import Schema, SchemaState, check, upgrade
 from registry_auditor.store.search import Search
-from registry_auditor.store.suppressions import Suppressions
-from registry_auditor.store.tokens import Tokens
 from registry_auditor.store.traffic.deliveries import Deliveries
 from registry_auditor.store.traffic.notices import Notices
 from registry_auditor.store.traffic.sightings import Sightings
 from registry_auditor.store.traffic.watched import WatchedRegistries
-from registry_auditor.store.triage import Triages
-from registry_auditor.store.writes import Writes
 
 __all__ = [
     "Backlog",

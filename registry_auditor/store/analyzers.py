@@ -12,7 +12,7 @@ from registry_auditor.store.catalogue import AnalyzerInfo
 from registry_auditor.store.columns import plain
 from registry_auditor.store.engine import insert, now
 from registry_auditor.store.part import Part
-from registry_auditor.store.people import AnalyzerRow
+from registry_auditor.store.people.tables import AnalyzerRow
 
 
 class Analyzers(Part):

@@ -20,8 +20,8 @@ from registry_auditor.store import rows
 from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.filters import AuditFilters, DirectionFilters
 from registry_auditor.store.ids import span
+from registry_auditor.store.people.standing import with_standings
 from registry_auditor.store.records import BankInfo, Page, StoredDirection, StoredFinding, StoredRun
-from registry_auditor.store.standing import with_standings
 from registry_auditor.store.tables import (
     AuditRow,
     AuditRunRow,

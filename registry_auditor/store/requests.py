@@ -11,9 +11,9 @@ from registry_auditor.errors import Conflict
 from registry_auditor.store import queue, read, rows
 from registry_auditor.store.engine import now
 from registry_auditor.store.part import Part
+from registry_auditor.store.people.writes import repeated, written
 from registry_auditor.store.tables import UNFINISHED, AuditRow
 from registry_auditor.store.traffic.sightings import register
-from registry_auditor.store.writes import repeated, written
 
 
 class Requests(Part):
@@ -76,5 +76,5 @@ def _cancel(session: Session, audit_id: str, *, by: Author) -> Audit:
     row.state, row.verdict, row.reason = AuditState.DONE, Verdict.INCOMPLETE, f"cancelled by {by.name}"
     row.lease_expires_at = row.sent_at = None
     row.finished_at = written(session, by, "audits.cancel", target=row.id)
-    queue.mark_latest(session, row)
+    queue.count(session, row)
     return read.audit(session, row.id)

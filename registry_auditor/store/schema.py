@@ -14,8 +14,8 @@ from sqlalchemy import URL, Connection, Engine, column, func, inspect, select, t
 from sqlalchemy.exc import OperationalError
 
 from registry_auditor.errors import SchemaMismatch, StoreError
-from registry_auditor.store import people  # its tables are part of the schema
 from registry_auditor.store.engine import BUSY_TIMEOUT_S, WRITES, connect, failures_of, parse, shown, sqlite_file
+from registry_auditor.store.tables import Tables  # all of them: `Store` imports the modules that have some
 
 MIGRATIONS = files("registry_auditor.migrations")
 """Where the package lies, installed or not."""
@@ -143,7 +143,7 @@ def _compare(connection: Connection) -> Schema:
     if VERSION_TABLE in tables:
         found = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
     if found is None:
-        state = SchemaState.FOREIGN if tables & set(people.TriageRow.metadata.tables) else SchemaState.EMPTY
+        state = SchemaState.FOREIGN if tables & set(Tables.metadata.tables) else SchemaState.EMPTY
     elif found not in known:
         state = SchemaState.NEWER
     else:

@@ -23,7 +23,7 @@ from registry_auditor.domain import (
 )
 from registry_auditor.errors import Conflict, NotFound, UsageError
 from registry_auditor.store import Store, StoredFinding
-from registry_auditor.store.standing import counting, covers
+from registry_auditor.store.people.standing import counting, covers
 from registry_auditor.store.tables import AuditRow, FindingRow, ModelRow, RunRow
 
 ALICE, BOB = Author("cli:alice"), Author("token:bob")

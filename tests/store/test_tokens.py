@@ -142,7 +142,7 @@ def test_tokens_are_listed_newest_first_page_by_page(store: Store) -> None:
     rest = store.tokens.list(limit=3, after=first.next)
     assert [token.id for token in (*first.items, *rest.items)] == ids[::-1]
     assert rest.next is None
-    with pytest.raises(UsageError, match="no id of a token"):
+    with pytest.raises(UsageError, match="no place in a list"):
         store.tokens.list(after="nonsense")
     with pytest.raises(NotFound, match="more than one token"):
         store.tokens.get(ids[0][:4])

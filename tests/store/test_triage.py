@@ -25,7 +25,7 @@ from registry_auditor.domain import (
 )
 from registry_auditor.errors import Conflict, NotFound, UsageError
 from registry_auditor.store import Store, StoredFinding
-from registry_auditor.store.standing import of_state
+from registry_auditor.store.people.standing import of_state
 from registry_auditor.store.tables import FindingRow
 
 ALICE, BOB = Author("cli:alice"), Author("token:bob")

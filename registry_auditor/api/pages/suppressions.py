@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from registry_auditor.api.pages.visit import PLAIN, Fields, Here, Text, Visit, to
 from registry_auditor.domain import Scope
 from registry_auditor.errors import UsageError
-from registry_auditor.store.suppressions import Rule
+from registry_auditor.store.people.suppressions import Rule
 
 pages = APIRouter(include_in_schema=False)
 LONGEST = 1000

@@ -19,7 +19,7 @@ from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import alone, now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part
-from registry_auditor.store.people import WriteRow
+from registry_auditor.store.people.tables import WriteRow
 from registry_auditor.store.read import page
 from registry_auditor.store.records import Page
 

@@ -19,10 +19,10 @@ from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import alone, changed, clock, now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import PAGE, Part
-from registry_auditor.store.people import TokenRow
+from registry_auditor.store.people.tables import TokenRow
+from registry_auditor.store.people.writes import repeated, require_ahead, written
 from registry_auditor.store.read import page, single
 from registry_auditor.store.records import Page
-from registry_auditor.store.writes import repeated, require_ahead, written
 
 logger = logging.getLogger(__name__)
 

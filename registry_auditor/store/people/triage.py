@@ -6,13 +6,14 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.domain import Author, FindingEvent, Justification, Opinion, Triage, TriageState
 from registry_auditor.errors import UsageError
-from registry_auditor.store import events, read
+from registry_auditor.store import read
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import uuid7
 from registry_auditor.store.part import Part
-from registry_auditor.store.people import TriageRow
-from registry_auditor.store.standing import opinion
-from registry_auditor.store.writes import repeated, require_ahead, written
+from registry_auditor.store.people import events
+from registry_auditor.store.people.standing import opinion
+from registry_auditor.store.people.tables import TriageRow
+from registry_auditor.store.people.writes import repeated, require_ahead, written
 
 
 class Triages(Part):

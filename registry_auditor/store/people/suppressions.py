@@ -16,11 +16,11 @@ from registry_auditor.store.cursors import cursor, place
 from registry_auditor.store.engine import now
 from registry_auditor.store.ids import span, uuid7
 from registry_auditor.store.part import PAGE, Part
-from registry_auditor.store.people import SuppressionRow
+from registry_auditor.store.people.standing import active, suppression
+from registry_auditor.store.people.tables import SuppressionRow
+from registry_auditor.store.people.writes import repeated, require_ahead, written
 from registry_auditor.store.records import Page
-from registry_auditor.store.standing import active, suppression
 from registry_auditor.store.tables import FindingRow
-from registry_auditor.store.writes import repeated, require_ahead, written
 
 LONGEST = timedelta(days=180)
 """For which a rule may hold: what is excused for longer is looked at again."""

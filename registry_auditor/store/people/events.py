@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import AuditState, EventKind, FindingEvent, ModelRef, Opinion, RunStatus, Suppression
 from registry_auditor.store import read, rows
 from registry_auditor.store.engine import now
-from registry_auditor.store.people import SuppressionRow, TriageRow
+from registry_auditor.store.people.standing import covers, opinion, suppression
+from registry_auditor.store.people.tables import SuppressionRow, TriageRow
 from registry_auditor.store.records import StoredFinding
-from registry_auditor.store.standing import covers, opinion, suppression
 from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow, RunRow
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import SQLCoreOperations
 
 from registry_auditor.domain import Justification, Opinion, Standing, Suppression, Triage, TriageState
 from registry_auditor.store.engine import clock
-from registry_auditor.store.people import SuppressionRow, TriageRow
+from registry_auditor.store.people.tables import SuppressionRow, TriageRow
 from registry_auditor.store.records import StoredFinding
 from registry_auditor.store.tables import FindingRow, ModelRow
 
