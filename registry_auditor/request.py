@@ -47,7 +47,7 @@ def settled(job: Job, steps: Sequence[Step], settings: Settings) -> Job:
 
     Raises as `find` does, and RegistryUnavailable also while a registry cannot tell about the base.
     """
-    found = find(str(job.model), job.base and str(job.base), settings, waits=True)
+    found = find(str(job.model), None if job.base is None else str(job.base), settings, waits=True)
     if found.problem:
         logger.warning("going on without a base: %s", found.problem)
     source = job.base_source or found.source if job.base else found.source
