@@ -154,6 +154,18 @@ def test_an_adapter_finds_its_base_beside_it(
     assert summary["score"] > 0
 
 
+def test_a_base_is_found_in_a_folder_that_is_watched(
+    audited: Callable[..., Json], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(base, tmp_path / "watched" / "some-org" / "tiny-base")
+    (tmp_path / "elsewhere").mkdir()
+    write_adapter(tmp_path / "elsewhere" / "adapter", claimed="some-org/tiny-base")
+    monkeypatch.setenv("REGISTRY_AUDITOR_REGISTRIES", json.dumps([f"dir:{tmp_path}/watched"]))
+    report = audited(tmp_path / "elsewhere" / "adapter", None)
+    assert report["audit"]["base"]["ref"].startswith(f"dir:{tmp_path}/watched/some-org/tiny-base@sha256:")
+    assert report["exit_code"] == 0
+
+
 def test_an_adapter_without_its_base_yields_directions_and_no_relative_norm(
     cli: Callable[..., Any], directions_of: Callable[..., Any], tmp_path: Path
 ) -> None:
