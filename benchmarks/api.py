@@ -91,6 +91,8 @@ SUMMARIES = (
     "JOIN models ON models.id = audits.model_id WHERE audits.state = 'done' GROUP BY models.registry, models.name)",
     "INSERT INTO kinds SELECT DISTINCT code, severity, analyzer FROM findings",
     "INSERT INTO tallies SELECT run_id, severity, count(*) FROM findings GROUP BY run_id, severity",
+    "INSERT INTO audit_tallies SELECT audit_id, severity, sum(findings) FROM audit_runs "
+    "JOIN tallies ON tallies.run_id = audit_runs.run_id GROUP BY audit_id, severity",
 )
 WORDED = (
     "INSERT INTO finding_numbers (finding_id) SELECT id FROM findings ORDER BY id",

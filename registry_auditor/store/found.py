@@ -16,8 +16,8 @@ from registry_auditor.store import read, rows
 from registry_auditor.store.filters import Conditions, FindingFilters
 from registry_auditor.store.narrowing import FEW, Question, question
 from registry_auditor.store.ordering import Piece, final, next_of, pieces, place_of, whole
+from registry_auditor.store.people.standing import with_standings
 from registry_auditor.store.records import Page, StoredFinding
-from registry_auditor.store.standing import with_standings
 from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
 
 
@@ -27,7 +27,7 @@ def findings(
     """Findings, newest first unless told; of an audit that was interrupted, those of the latest run of each step."""
     order = filters.get("sort") or FindingOrder.NEWEST
     last = place_of(order, after)
-    asked = question(session, filters, few=few)
+    asked = question(session, filters, few=few, start=last[-1] if last else None)
     if asked is None:
         return Page((), None)
     parts = [whole(order, last)] if asked.few else pieces(order, last, asked.kinds)

@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, false, func, select
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import FindingOrder, Severity, TriageState
 from registry_auditor.store import filters as only
 from registry_auditor.store import read, wording
+from registry_auditor.store.engine import one_by_one
 from registry_auditor.store.filters import APART, Conditions, FindingFilters
 from registry_auditor.store.ids import first_at
-from registry_auditor.store.ordering import Kind, of_kind
-from registry_auditor.store.standing import counting, of_state
+from registry_auditor.store.ordering import Kind
+from registry_auditor.store.people.standing import counting, of_state
 from registry_auditor.store.tables import AuditRunRow, FindingRow, KindRow
 
-FEW = 2000
-"""Runs or findings that are looked at one by one. Where more fit, a page of them is soon full."""
-MOST_KINDS = 64
-"""Of more kinds, findings are read in order and compared with them."""
+FEW = 5000
+"""Findings that are looked at one by one: 20 ms. Where more of a million fit, one in 200 does, and a page is full
+after looking at 10,000 in their order, which takes as long."""
+A_RUN = 5
+"""Of runs, a fifth as many are few: one has some findings, which lie together and are read at once."""
+MOST_KINDS = 10
+"""Of more kinds, findings are read in order and compared with them: each adds a millisecond to the statement."""
 BY_NUMBER = (FindingOrder.SCORE, FindingOrder.FPR)
 
 
@@ -34,6 +38,8 @@ class Narrowing:
     """On `findings`, as an index starts from it."""
     many: Conditions
     """On `findings`, as it is asked of one after the other."""
+    share: int = 1
+    """How many fewer than findings are few."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,25 @@ class Question:
     """Whether `conditions` leave few, which an index finds."""
 
 
-def question(session: Session, filters: FindingFilters, *, few: int = FEW) -> Question | None:
-    """What `filters` ask; None if nothing can fit. Raises NotFound if there is no such audit."""
+def question(session: Session, filters: FindingFilters, *, few: int, start: str | None) -> Question | None:
+    """What `filters` ask of findings older than `start`; None if nothing can fit. Raises NotFound for an audit."""
     shown = _shown(session, filters)
     kinds = _kinds(session, filters)
     if kinds == ():
         return None
-    narrowings = _narrowings(session, filters, shown, kinds)
-    counts = iter(_counts(session, [each.fitting for each in narrowings if each.fitting is not None], few))
-    fitting = [0 if each.fitting is None else next(counts) for each in narrowings]
-    if any(each.fitting is not None and not count for each, count in zip(narrowings, fitting, strict=True)):
+    narrowings = _narrowings(session, filters, shown, start)
+    if kinds is not None and (len(kinds) > MOST_KINDS or filters.get("sort") in BY_NUMBER):
+        narrowings, kinds = [*narrowings, _of_kinds(session, kinds)], None
+    counts = _counts(session, narrowings, few)
+    if 0 in counts:
         return None
-    is_few = any(count <= few for count in fitting)
+    fits = [count is None or count <= few // each.share for each, count in zip(narrowings, counts, strict=True)]
     conditions = _plain(session, filters)
-    for each, count in zip(narrowings, fitting, strict=True):
-        conditions += each.few if count <= few else each.many
-    if kinds is not None and (is_few or len(kinds) > MOST_KINDS or filters.get("sort") in BY_NUMBER):
-        conditions, kinds = [*conditions, _of_kinds(session, kinds)], None
-    return Question(shown, conditions, _standing(session, filters), kinds, is_few)
+    for each, is_few in zip(narrowings, fits, strict=True):
+        conditions += each.few if is_few else each.many
+    if kinds is not None and any(fits):
+        conditions, kinds = [*conditions, *_of_kinds(session, kinds).many], None
+    return Question(shown, conditions, _standing(session, filters), kinds, any(fits))
 
 
 def _shown(session: Session, filters: FindingFilters) -> Conditions:
@@ -96,25 +103,14 @@ def _kinds(session: Session, filters: FindingFilters) -> tuple[Kind, ...] | None
     return tuple((found, each) for found, each in session.execute(known.order_by(KindRow.code, KindRow.severity)))
 
 
-def _narrowings(
-    session: Session, filters: FindingFilters, shown: Conditions, kinds: tuple[Kind, ...] | None
-) -> list[Narrowing]:
-    runs = select(AuditRunRow.run_id).where(*shown)
-    is_shown = runs.where(AuditRunRow.run_id == FindingRow.run_id).correlate(FindingRow).exists()
-    found = [Narrowing(runs, [FindingRow.run_id.in_(runs)], [is_shown])] if shown else []
+def _narrowings(session: Session, filters: FindingFilters, shown: Conditions, start: str | None) -> list[Narrowing]:
+    found = [_of_runs(shown)] if shown else []
     if filters.get("audit_id"):
         found = [replace(found[0], fitting=None)]
     if (max_fpr := filters.get("max_fpr")) is not None:
-        low = FindingRow.fpr <= max_fpr
-        found.append(
-            Narrowing(select(FindingRow.id).where(low), [low], [only.unindexed(session, FindingRow.fpr) <= max_fpr])
-        )
+        found.append(_narrowing(FindingRow.fpr <= max_fpr, only.unindexed(session, FindingRow.fpr) <= max_fpr))
     if text := filters.get("text"):
-        found.append(_spoken(session, text))
-    if kinds is not None and len(kinds) <= MOST_KINDS and filters.get("sort") in BY_NUMBER:
-        each = [select(FindingRow.id).where(*of_kind(kind)).limit(FEW + 1) for kind in kinds]
-        of_kinds = select(union_all(*(select(one.subquery()) for one in each)).subquery())
-        found.append(Narrowing(of_kinds, [FindingRow.id.in_(of_kinds)], []))
+        found.append(_spoken(session, text, start))
     state = filters.get("state")
     if state is not None and state is not TriageState.NOT_SET:
         found.append(Narrowing(None, [of_state(session, state)], []))
@@ -123,13 +119,35 @@ def _narrowings(
     return found
 
 
-def _spoken(session: Session, text: str) -> Narrowing:
+def _narrowing(few: ColumnElement[bool], many: ColumnElement[bool]) -> Narrowing:
+    return Narrowing(select(FindingRow.id).where(few), [few], [many])
+
+
+def _of_runs(shown: Conditions) -> Narrowing:
+    runs = select(AuditRunRow.run_id)
+    # By its run, whatever `shown` asks: PostgreSQL takes any pattern to fit one model only, and would begin there.
+    this = runs.where(AuditRunRow.run_id == FindingRow.run_id, *(each.is_(True) for each in shown))
+    runs = runs.where(*shown)
+    return Narrowing(runs, [FindingRow.run_id.in_(runs)], [one_by_one(this.correlate(FindingRow))], share=A_RUN)
+
+
+def _of_kinds(session: Session, kinds: tuple[Kind, ...]) -> Narrowing:
+    # Each code with each severity: of pairs that are no kinds there are no findings.
+    few = FindingRow.severity.in_(sorted({severity for _, severity in kinds}))
+    many = only.unindexed(session, FindingRow.severity).in_(sorted({severity for _, severity in kinds}))
+    if codes := sorted({code for code, _ in kinds if code is not None}):
+        few, many = few & FindingRow.code.in_(codes), many & only.unindexed(session, FindingRow.code).in_(codes)
+    return _narrowing(few, many)
+
+
+def _spoken(session: Session, text: str, start: str | None) -> Narrowing:
     if not wording.words(text):
         return Narrowing(select(FindingRow.id).where(false()), [], [])
     if session.get_bind().dialect.name == "postgresql":
         said = wording.matching(text)
-        return Narrowing(select(FindingRow.id).where(said), [said], [said])
-    return Narrowing(wording.numbers(text), [FindingRow.id.in_(wording.ids(text))], [wording.says(text)])
+        # The newest are counted: where a word is frequent, they are the next at hand.
+        return Narrowing(select(FindingRow.id).where(said).order_by(FindingRow.id.desc()), [said], [said])
+    return Narrowing(wording.numbers(text), [FindingRow.id.in_(wording.ids(text))], [wording.says(text, start)])
 
 
 def _plain(session: Session, filters: FindingFilters) -> Conditions:
@@ -144,9 +162,9 @@ def _plain(session: Session, filters: FindingFilters) -> Conditions:
         conditions.append(of_state(session, TriageState.NOT_SET))
     found_at = only.unindexed(session, FindingRow.created_at)
     if since := filters.get("since"):
-        conditions += [found_at >= since, FindingRow.id >= first_at(since - APART)]
+        conditions += [found_at >= since, FindingRow.id >= first_at(since, apart=-APART)]
     if until := filters.get("until"):
-        conditions += [found_at < until, FindingRow.id < first_at(until + APART)]
+        conditions += [found_at < until, FindingRow.id < first_at(until, apart=APART)]
     return conditions
 
 
@@ -157,18 +175,11 @@ def _standing(session: Session, filters: FindingFilters) -> Conditions:
     return [counting(session) if counts else ~counting(session)]
 
 
-def _of_kinds(session: Session, kinds: tuple[Kind, ...]) -> ColumnElement[bool]:
-    severity, code = (only.unindexed(session, column) for column in (FindingRow.severity, FindingRow.code))
-    found: ColumnElement[bool] = tuple_(code, severity).in_(kinds)
-    if all(kind[0] is None for kind in kinds):
-        found = severity.in_([kind[1] for kind in kinds])
-    return found
-
-
-def _counts(session: Session, fitting: list[Select[Any]], few: int) -> list[int]:
-    """How many rows each has, up to one more than `few`; in one statement."""
-    if not fitting:
-        return []
-    limited = [each.limit(few + 1).subquery() for each in fitting]
-    counts = [select(func.count()).select_from(each).scalar_subquery() for each in limited]
-    return list(session.execute(select(*counts)).one())
+def _counts(session: Session, narrowings: list[Narrowing], few: int) -> list[int | None]:
+    """How many rows each has, up to one more than are few, in one statement; None for those that nobody counts."""
+    limited = [each.fitting.limit(few // each.share + 1) for each in narrowings if each.fitting is not None]
+    if not limited:
+        return [None] * len(narrowings)
+    counts = [select(func.count()).select_from(each.subquery()).scalar_subquery() for each in limited]
+    found = iter(session.execute(select(*counts)).one())
+    return [None if each.fitting is None else next(found) for each in narrowings]

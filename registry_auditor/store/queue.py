@@ -13,7 +13,16 @@ from registry_auditor.domain import Audit, AuditState, Job, Queue, SubjectKey, V
 from registry_auditor.errors import NotFound
 from registry_auditor.store import read, rows
 from registry_auditor.store.engine import alone, changed, insert, now, read_in_order
-from registry_auditor.store.tables import LATEST, UNFINISHED, UNSENT, AuditRow, ModelRow
+from registry_auditor.store.tables import (
+    LATEST,
+    UNFINISHED,
+    UNSENT,
+    AuditRow,
+    AuditRunRow,
+    AuditTallyRow,
+    ModelRow,
+    TallyRow,
+)
 from registry_auditor.store.traffic import notices
 from registry_auditor.store.traffic.sightings import register
 
@@ -125,17 +134,25 @@ def finish(session: Session, audit_id: str, verdict: Verdict, reason: str, *, no
         time = now(session)
         audit.state, audit.verdict, audit.reason = AuditState.DONE, verdict, reason
         audit.finished_at, audit.lease_expires_at, audit.sent_at = time, None, None
-        mark_latest(session, audit)
+        count(session, audit)
         notices.add(session, audit_id, notify, time)
         session.flush()
     return read.audit(session, audit_id)
 
 
-def mark_latest(session: Session, audit: AuditRow) -> None:
-    """Afterwards the newest of the finished audits of a registry entry is marked, of which `audit` is one now."""
+def count(session: Session, audit: AuditRow) -> None:
+    """Afterwards `audit`, which is done now, counts among all of them: by what it shows, and as the newest if it is."""
+    session.flush()
+    shown = select(AuditRunRow.audit_id, TallyRow.severity, func.sum(TallyRow.findings))
+    shown = shown.join(TallyRow, TallyRow.run_id == AuditRunRow.run_id).where(AuditRunRow.audit_id == audit.id)
+    grouped = shown.group_by(AuditRunRow.audit_id, TallyRow.severity)
+    session.execute(insert(session, AuditTallyRow).from_select(["audit_id", "severity", "findings"], grouped))
+    _mark_latest(session, audit)
+
+
+def _mark_latest(session: Session, audit: AuditRow) -> None:
     model = session.get_one(ModelRow, audit.model_id)
     alone(session, "latest", model.within, model.name)
-    session.flush()
     revisions = select(ModelRow.id).where(ModelRow.within == model.within, ModelRow.name == model.name)
     of_entry = (AuditRow.model_id.in_(revisions), AuditRow.state == AuditState.DONE)
     newest = session.scalar(select(func.max(AuditRow.id)).where(*of_entry))

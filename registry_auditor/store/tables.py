@@ -17,6 +17,8 @@ List = list[Any]
 UNFINISHED = text("state <> 'done'")
 """As a condition, in the very words of the indexes: with a bound parameter neither database would use them."""
 LATEST = text("latest")
+BY_KEY = {"sqlite_with_rowid": False}
+"""A table of small rows, which lie in the order of their key."""
 UNSENT = text("state <> 'done' AND sent_at IS NULL")
 
 
@@ -230,11 +232,23 @@ class KindRow(Tables):
 
 
 class TallyRow(Tables):
-    """How many findings of one severity a run has: what is counted of all models is counted from here."""
+    """How many findings of one severity a run has: what models and audits show is counted from here."""
 
     __tablename__ = "tallies"
+    __table_args__ = BY_KEY
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    severity: Mapped[Severity] = mapped_column(primary_key=True)
+    findings: Mapped[int]
+
+
+class AuditTallyRow(Tables):
+    """How many findings of one severity a finished audit shows: what all models show is counted from here."""
+
+    __tablename__ = "audit_tallies"
+    __table_args__ = BY_KEY
+
+    audit_id: Mapped[str] = mapped_column(ForeignKey("audits.id"), primary_key=True)
     severity: Mapped[Severity] = mapped_column(primary_key=True)
     findings: Mapped[int]
 

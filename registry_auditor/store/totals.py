@@ -10,17 +10,17 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import AuditState, Queue, Severity, Verdict
 from registry_auditor.store import newest
 from registry_auditor.store.engine import now
-from registry_auditor.store.people import SuppressionRow
+from registry_auditor.store.people.standing import active, dismissed, suppression
+from registry_auditor.store.people.tables import SuppressionRow
 from registry_auditor.store.records import Backlog, RunTotal
-from registry_auditor.store.standing import active, dismissed, suppression
 from registry_auditor.store.tables import (
     LATEST,
     UNFINISHED,
     AuditRow,
     AuditRunRow,
+    AuditTallyRow,
     FindingRow,
     RunRow,
-    TallyRow,
 )
 
 
@@ -51,14 +51,11 @@ def verdicts(session: Session) -> dict[Verdict, int]:
 def severities(session: Session) -> dict[Severity, int]:
     """How many findings that count the newest finished audits of all models show together.
 
-    All of them, from the tallies of their runs, less those that people have set aside, which are few.
+    All of them, from their tallies, less those that people have set aside, which are few.
     """
-    tallied = (
-        select(TallyRow.severity, func.sum(TallyRow.findings))
-        .join(AuditRunRow, AuditRunRow.run_id == TallyRow.run_id)
-        .where(AuditRunRow.audit_id.in_(select(AuditRow.id).where(LATEST)))
-    )
-    found = dict(session.execute(tallied.group_by(TallyRow.severity)).all())
+    latest = AuditTallyRow.audit_id.in_(select(AuditRow.id).where(LATEST))
+    tallied = select(AuditTallyRow.severity, func.sum(AuditTallyRow.findings)).where(latest)
+    found = dict(session.execute(tallied.group_by(AuditTallyRow.severity)).all())
     aside = _set_aside(session).subquery()
     counted = select(aside.c.severity, func.count()).group_by(aside.c.severity)
     less: dict[Severity, int] = {severity: count for severity, count in session.execute(counted)}
