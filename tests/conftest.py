@@ -88,12 +88,23 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def db(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The database of the test; the settings name it too."""
+def sqlite_url(tmp_path: Path, migrated: Path) -> str:
+    """A file `auditor.db` in the folder of the test, with our tables and nothing in them."""
     shutil.copy(migrated, tmp_path / "auditor.db")
-    url = f"sqlite:///{tmp_path}/auditor.db"
-    monkeypatch.setenv("REGISTRY_AUDITOR_DB", url)
-    return url
+    return f"sqlite:///{tmp_path}/auditor.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database of each kind with our tables, and nothing in them."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture
+def db(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database of the test; the settings name it too."""
+    monkeypatch.setenv("REGISTRY_AUDITOR_DB", sqlite_url)
+    return sqlite_url
 
 
 Cli = Callable[..., Outcome]

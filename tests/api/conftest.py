@@ -21,22 +21,6 @@ from registry_auditor.config import Hook, Settings
 from registry_auditor.store import Store
 from tests.api.senders import HUB_SECRET, MLFLOW_SECRET, OTHER_SECRET, STANDARD_SECRET, Sent
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> str:
-    """A database with our tables, and nothing in them."""
-    if request.param == "sqlite":
-        shutil.copy(migrated, tmp_path / "auditor.db")
-        return f"sqlite:///{tmp_path}/auditor.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path, migrated: Path) -> str:
-    shutil.copy(migrated, tmp_path / "auditor.db")
-    return f"sqlite:///{tmp_path}/auditor.db"
-
-
 SECRETS = {
     "HUB_SECRET": HUB_SECRET,
     "MLFLOW_SECRET": MLFLOW_SECRET,

@@ -1,6 +1,5 @@
 """A real SQLite file and a real PostgreSQL server under every test of the store, and records to put into them."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,32 +28,13 @@ from registry_auditor.domain import (
     SubjectKey,
     Taxonomy,
 )
-from registry_auditor.store import Store, upgrade
+from registry_auditor.store import Store
 from tests.postgresql import SHARED
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("migrated") / "audits.db"
-    upgrade(f"sqlite:///{file}")
-    return file
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
-    shutil.copy(migrated_file, tmp_path / "audits.db")
-    return f"sqlite:///{tmp_path}/audits.db"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    """A database with our tables, and nothing in them."""
-    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def own_url(request: pytest.FixtureRequest) -> str:
-    """The same, for tests that change the schema."""
+    """What `url` is, for tests that change the schema."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
     return request.getfixturevalue("new_database")(SHARED)

@@ -33,9 +33,9 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert file.read_text().startswith("these are not")
 
 
-def test_a_damaged_database_is_named(tmp_path: Path, migrated_file: Path) -> None:
+def test_a_damaged_database_is_named(tmp_path: Path, migrated: Path) -> None:
     file = tmp_path / "audits.db"
-    content = bytearray(migrated_file.read_bytes())
+    content = bytearray(migrated.read_bytes())
     content[100:20_000] = os.urandom(19_900)
     file.write_bytes(content)
     with pytest.raises(StoreError, match=r"audits\.db: .*malformed.*; the file is damaged"):
@@ -43,10 +43,10 @@ def test_a_damaged_database_is_named(tmp_path: Path, migrated_file: Path) -> Non
 
 
 def test_a_read_only_database_can_be_read_and_says_why_it_is_not_written(
-    tmp_path: Path, migrated_file: Path, job: JobMaker
+    tmp_path: Path, migrated: Path, job: JobMaker
 ) -> None:
     file = tmp_path / "audits.db"
-    file.write_bytes(migrated_file.read_bytes())
+    file.write_bytes(migrated.read_bytes())
     with Store.open(f"sqlite:///file:{file}?mode=ro&uri=true", banks=str(tmp_path)) as store:
         assert store.audits().items == ()
         with pytest.raises(StoreError, match="readonly database; make the file and its folder writable"):

@@ -365,7 +365,7 @@ def test_a_database_that_only_reads_is_searched_all_the_same(
         store.save(store.submit(job()).id, made)
         with store._engine.begin() as connection:
             connection.execute(sa.update(BankRow).values(sketches=None))
-    with Store.open(f"sqlite:///file:{tmp_path}/audits.db?mode=ro&uri=true", banks=banks) as store:
+    with Store.open(f"sqlite:///file:{tmp_path}/auditor.db?mode=ro&uri=true", banks=banks) as store:
         (hit, *_) = store.search.nearest_to(scattered(3)[1], basis="base-digest", exact=False).hits
         assert hit.direction.ordinal == 1
 

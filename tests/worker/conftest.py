@@ -20,7 +20,6 @@ from registry_auditor.analysis.discover import plan
 from registry_auditor.domain import BaseSource, Job
 from registry_auditor.registries import resolve
 from tests import planted
-from tests.store.conftest import migrated_file, new_database, postgres, sqlite_url  # noqa: F401  # fixtures
 from tests.worker.plugins import install
 
 COMMAND = [sys.executable, "-m", "registry_auditor"]

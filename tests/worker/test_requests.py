@@ -18,7 +18,6 @@ from registry_auditor.domain import AuditState, Author, BaseSource, Job, ModelRe
 from registry_auditor.registries import resolve
 from registry_auditor.store import Store
 from registry_auditor.worker import duties
-from tests.store.conftest import migrated_file, postgres, postgres_url, sqlite_url, url  # noqa: F401  # fixtures
 from tests.worker.plugins import install
 
 ME = Author("cli:me")
@@ -44,7 +43,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def kept(url: str, tmp_path: Path) -> Iterator[Store]:  # noqa: F811
+def kept(url: str, tmp_path: Path) -> Iterator[Store]:
     """A store on each kind of database."""
     with Store.open(url, banks=str(tmp_path / "banks")) as opened:
         yield opened
