@@ -12,8 +12,8 @@ from typing import Any
 
 from registry_auditor.errors import UsageError
 
-LARGEST = 2**63
-"""Neither database knows a larger integer."""
+LARGEST = 2**31
+"""No column that lists are sorted by holds a larger integer, and PostgreSQL does not compare them with one."""
 
 
 def cursor(order: str, *place: Any) -> str:
