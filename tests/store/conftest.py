@@ -29,7 +29,9 @@ from registry_auditor.domain import (
     Taxonomy,
 )
 from registry_auditor.store import Store
+from registry_auditor.store.banks import BankFolder
 from tests.postgresql import SHARED
+from tests.store.vectors import Saved, Vectors
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -57,6 +59,12 @@ def banks(tmp_path: Path) -> str:
 def store(url: str, banks: str) -> Iterator[Store]:
     with Store.open(url, banks=banks) as opened:
         yield opened
+
+
+@pytest.fixture
+def reopened(store: Store, banks: str) -> Callable[[], Store]:
+    """A function that gives what another process has: the same database, nothing read yet."""
+    return lambda: Store(store._engine, BankFolder.open(banks))
 
 
 @pytest.fixture
@@ -155,6 +163,37 @@ def run() -> Callable[..., Run]:
         return replace(made, **changes)
 
     return make
+
+
+@pytest.fixture
+def learnt(store: Store, job: Callable[..., Job], run: Callable[..., Run]) -> Saved:
+    """A function that saves an audit of a model with these directions; returns the bank's digest."""
+
+    def save(
+        name: str, vectors: Vectors, *, base: str | None = "base-digest", of_job: Any = None, **of_run: Any
+    ) -> str:
+        directions = tuple(
+            Direction(
+                Site(f"model.layers.{k}.mlp.down_proj.weight", k, "mlp.down", Side.WRITES),
+                0,
+                float(len(vectors) - k),
+                1e-6,
+                vector,
+            )
+            for k, vector in enumerate(vectors)
+        )
+        audit = store.submit(job(name, **(of_job or {})))
+        made = run(subject=SubjectKey(f"{name}-digest", base), directions=directions)
+        store.save(audit.id, replace(made, **of_run))
+        return store.runs(audit.id)[-1].banks[0].sha256
+
+    return save
+
+
+@pytest.fixture(params=[True, False], ids=["exact", "sketched"])
+def exact(request: pytest.FixtureRequest) -> bool:
+    """How the search goes about it."""
+    return bool(request.param)
 
 
 class Process:
