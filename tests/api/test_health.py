@@ -13,6 +13,7 @@ import pytest
 from registry_auditor.api.recent import Recent
 from registry_auditor.domain import Job, ModelRef
 from registry_auditor.store import Watched, check
+from tests.api.answers import is_problem
 from tests.api.conftest import Service, Start
 from tests.api.senders import from_hub
 from tests.postgresql import SHARED, away
@@ -56,8 +57,7 @@ def test_an_older_schema_is_a_problem_with_a_remedy(start: Start, sqlite_url: st
         connection.execute("UPDATE registry_auditor_schema SET version_num = '0001'")
     connection.close()
     answer = service.client.get("/health")
-    assert answer.status_code == 503
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert is_problem(answer, 503)
     assert "registry-auditor db upgrade" in answer.json()["detail"]
     assert "registry_auditor_database_up 0.0" in service.client.get("/metrics").text
 
@@ -70,8 +70,7 @@ def test_while_the_database_is_away_senders_are_asked_to_come_back(
     assert service.post(from_hub()).status_code == 202
     with away(address) as name:
         for answer in (service.post(from_hub()), service.client.get("/health")):
-            assert answer.status_code == 503
-            assert answer.headers["content-type"] == "application/problem+json"
+            assert is_problem(answer, 503)
             assert name not in answer.text
         assert int(service.post(from_hub()).headers["retry-after"]) > 0
         told = service.client.get("/metrics").text
