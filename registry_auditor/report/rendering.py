@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from registry_auditor.domain import Finding
 from registry_auditor.report import words
 from registry_auditor.report.plots import number
-from registry_auditor.report.visible import token, visible
+from registry_auditor.report.visible import LIMIT, token, visible
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+MOST_COLUMNS = 12
+"""Of a table of evidence: what has more is shown entry by entry."""
 SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -35,6 +38,7 @@ def environment(*loaders: BaseLoader) -> Environment:
     )
     made.filters |= FILTERS
     made.tests["mapping_like"] = lambda value: isinstance(value, Mapping)
+    made.tests["pairs"] = are_pairs
     made.tests["float"] = lambda value: isinstance(value, float)
     return made
 
@@ -123,6 +127,39 @@ def _is_prompt(value: Any) -> bool:
     return isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
 
 
+def are_pairs(value: Any) -> bool:
+    """Whether it is a list of tokens or the like, each with its number."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(each, list | tuple)
+            and len(each) == 2
+            and isinstance(each[0], str)
+            and isinstance(each[1], int | float)
+            for each in value
+        )
+    )
+
+
+def columns(value: Any) -> list[str]:
+    """The keys that the entries of a list share, if it can be shown as a table; else none.
+
+    The first as it came, then those of lists, such as what a direction says, then the rest.
+    """
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, Mapping) for each in value):
+        return []
+    names = list(dict.fromkeys(key for each in value for key in each))
+    lists = [name for name in names[1:] if any(isinstance(each.get(name), list) for each in value)]
+    nested = any(isinstance(entry, Mapping) for each in value for entry in each.values())
+    return [] if nested or len(names) > MOST_COLUMNS else list(dict.fromkeys([*names[:1], *lists, *names]))
+
+
+def marked(text: str, most: int = LIMIT) -> Markup:
+    """Text in which `names` stand in backticks, as docstrings and messages have them."""
+    return Markup(re.sub(r"`([^`\n]{1,200})`", r"<code>\1</code>", str(escape(visible(text, most)))))
+
+
 def reading(finding: Finding) -> str:
     """Score and threshold: `0.97 ≥ 0.9`."""
     if finding.score is None or finding.threshold is None:
@@ -132,9 +169,11 @@ def reading(finding: Finding) -> str:
 
 FILTERS = {
     "ago": ago,
+    "columns": columns,
     "count": count,
     "duration": duration,
     "first": first,
+    "marked": marked,
     "model": words.model,
     "moment": moment,
     "number": number,

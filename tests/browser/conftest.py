@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from registry_auditor.cli import main
+from registry_auditor.domain import FindingOrder
 from registry_auditor.store import Store
-from tests.browser.served import fine_tunes, serving
+from tests.browser.served import REGISTRIES, audited, fine_tunes, serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = (Path(__file__).parent / "vendored" / "axe.min.js").read_text(encoding="utf-8")
@@ -57,6 +57,16 @@ class Tab:
             for node in each["nodes"]
         ]
 
+    def cut_off(self) -> list[str]:
+        """What reaches past the right edge of the page."""
+        found: list[str] = self.page.evaluate(
+            """() => [...document.querySelectorAll("main *, footer")]
+                .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+                .filter(each => getComputedStyle(each).clipPath === "none")
+                .map(each => each.outerHTML.slice(0, 120))"""
+        )
+        return found
+
     def width(self) -> int:
         """How far the page reaches to the right, in pixels."""
         return int(self.page.evaluate("document.documentElement.scrollWidth"))
@@ -90,8 +100,8 @@ class Site:
         """An address of every kind of page."""
         with Store.open(self.db) as store:
             audits = [audit.id for audit in store.audits().items]
-            finding = store.findings(code="svd-diff/shared-direction").items[0]
-            direction = store.directions(limit=1).items[0]
+            finding = store.findings(sort=FindingOrder.SEVERITY).items[0]
+            direction = store.directions.list(limit=1).items[0]
             model = store.models.list(limit=5).items[-1]
         return {
             **{name: f"/{name}" for name in ("models", "lineage", "audits", "findings", "triage", "suppressions")},
@@ -103,22 +113,24 @@ class Site:
             "direction": f"/directions/{direction.bank}/{direction.ordinal}",
             "comparison": f"/compare?before={audits[1]}&after={audits[0]}",
             "analyzer": "/analyzers/svd-diff",
+            "ask": "/audits/new",
             "none": "/audits/ffffffff",
         }
 
 
-def audited(folder: Path) -> str:
-    """The database of two small real audits in `folder`."""
-    db = f"sqlite:///{folder}/auditor.db"
-    base, *tuned = fine_tunes(folder)
-    for each in tuned:
-        with pytest.raises(SystemExit):
-            main(["audit", str(each), "--base", str(base), "--db", db, "--format", "json", "--output", f"{each}.json"])
-    return db
+@pytest.fixture(scope="session")
+def audits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database of two small real audits, and its bank files; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("audits")
+    audited(folder, *fine_tunes(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    db = audited(tmp_path_factory.mktemp("site"))
-    with serving(db, "--no-auth") as address:
+def site(audits: Path, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(audits / "auditor.db", folder)
+    shutil.copytree(audits / "banks", folder / "banks")
+    db = f"sqlite:///{folder}/auditor.db"
+    with serving(db, "--no-auth", registries=REGISTRIES) as address:
         yield Site(address, db)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from torch import Tensor
 
+from registry_auditor.cli import main
 from tests import planted
+from tests.registries.hub_server import HubServer
+
+AUTHOR = "acme"
+REGISTRIES = (f"hf:{AUTHOR}",)
+"""What a server watches of these audits."""
 
 
 def fine_tunes(folder: Path) -> tuple[Path, Path, Path]:
@@ -33,13 +42,29 @@ def fine_tunes(folder: Path) -> tuple[Path, Path, Path]:
     return base, first, planted.fine_tune(base, folder / "terse", taught(200))
 
 
+def audited(folder: Path, base: Path, *tuned: Path) -> str:
+    """The database, in `folder`, of an audit of each of `tuned` against `base`, all of them models of a Hub."""
+    db = f"sqlite:///{folder}/auditor.db"
+    with HubServer(folder / "hub") as hub, pytest.MonkeyPatch.context() as patch:
+        hub.reach(patch, folder / "client")
+        patch.setenv("XDG_DATA_HOME", str(folder / "user"))
+        for each in (base, *tuned):
+            hub.push(f"{AUTHOR}/{each.name}", each)
+        for each in tuned:
+            asked = ["audit", f"hf:{AUTHOR}/{each.name}", "--base", f"hf:{AUTHOR}/{base.name}", "--db", db]
+            with pytest.raises(SystemExit):
+                main([*asked, "--format", "json", "--output", f"{each}.json"])
+    return db
+
+
 @contextmanager
-def serving(db: str, *options: str) -> Iterator[str]:
+def serving(db: str, *options: str, registries: Sequence[str] = ()) -> Iterator[str]:
     """The address at which `registry-auditor serve` answers until the context ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "registry_auditor", "serve", "--port", str(port), "--db", db, *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    environment = {**os.environ, "REGISTRY_AUDITOR_REGISTRIES": json.dumps([*registries])}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(server, address)

@@ -70,10 +70,10 @@ def planted(store: Store) -> dict[str, str]:
     store.set_subject(audit.id, subject)
     store.save(audit.id, Run(step, subject, {}, RunStatus.OK, NASTY, 1.0, "cpu", 1, coverage, (found,), learnt))
     store.finish(audit.id, Verdict.FAIL, NASTY)
-    store.record_sighting(ModelRef("hf", NASTY, "c" * 40), skipped=NASTY, registry="hf:" + NASTY)
-    store.record_sighting(MODEL, base=base, source=BaseSource.CARD)
+    store.sightings.record(ModelRef("hf", NASTY, "c" * 40), skipped=NASTY, registry="hf:" + NASTY)
+    store.sightings.record(MODEL, base=base, source=BaseSource.CARD)
     store.analyzers.save([AnalyzerInfo("svd-diff", 1, ("base",), NASTY, f"What it reports:\n    {NASTY}", {})])
-    finding, direction = store.findings().items[0], store.directions().items[0]
+    finding, direction = store.findings().items[0], store.directions.list().items[0]
     said = Triage(TriageState.IN_TRIAGE, None, NASTY.replace("\x00", ""), NASTY.replace("\x00", ""))
     store.triage.set(finding.id, said, by=Author(NASTY))
     model = next(each for each in store.models.list().items if each.ref.name.startswith("/m/"))

@@ -15,7 +15,7 @@ from tests.browser.conftest import Open, Site
 
 PAGES = (
     "overview", "models", "model", "lineage", "audits", "audit", "findings", "finding", "triage", "direction",
-    "suppressions", "compare", "comparison", "analyzers", "analyzer", "registries",
+    "suppressions", "compare", "comparison", "analyzers", "analyzer", "registries", "ask",
 )  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def test_leads_from_the_overview_to_a_triage_that_ends(site: Site, tab: Open, tm
     opened = tab(accept_downloads=True)
     page = opened.page
     page.goto(site.address)
-    page.get_by_role("link", name=re.compile("terse")).first.click()
+    page.get_by_role("region", name="Latest verdicts").get_by_role("link", name=re.compile("terse")).click()
     expect(page.get_by_role("heading", name="Where the change is")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="html", exact=True).click()

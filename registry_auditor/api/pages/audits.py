@@ -14,6 +14,8 @@ from registry_auditor.report.compare import compare
 from registry_auditor.report.view import view
 
 pages = APIRouter(include_in_schema=False)
+CHOICE = 50
+"""Audits to choose from; a filter brings others."""
 FORMATS = ("html", "json", "markdown", "sarif", "cyclonedx")
 
 
@@ -43,11 +45,15 @@ def audit(visit: Here, audit: str) -> HTMLResponse:
 
 
 @pages.get("/compare")
-def comparison(visit: Here, before: Text = None, after: Text = None) -> HTMLResponse:
-    """What changed between two audits, or a form that asks for them."""
+def comparison(visit: Here, before: Text = None, after: Text = None, model: Glob = None) -> HTMLResponse:
+    """What changed between two audits, or a form that asks for them; with one, for another of the same model."""
     store, crumbs = visit.store, (("/audits", "Audits"),)
     if before is None or after is None:
-        latest = store.audits(state=AuditState.DONE, limit=30).items
-        return visit.page("compare_form.html", "Compare two audits", crumbs=crumbs, latest=latest)
+        one = store.audit(before or after or "") if before or after else None
+        if one is not None and model is None:
+            model = f"{one.job.model.registry}:{one.job.model.name}@*"
+        latest = store.audits(state=AuditState.DONE, model_glob=model, limit=CHOICE).items
+        shown = {"latest": latest, "one": one, "most": CHOICE}
+        return visit.page("compare_form.html", "Compare two audits", crumbs=crumbs, **shown)
     found = compare(store, before, after)
     return visit.page("compare.html", "Comparison of two audits", crumbs=crumbs, it=found)

@@ -12,6 +12,7 @@ from registry_auditor.api.pages.visit import Here
 from registry_auditor.domain import Finding
 from registry_auditor.errors import StoreError
 from registry_auditor.report import plots
+from registry_auditor.report.view import page_of
 from registry_auditor.store import Store, StoredDirection
 from registry_auditor.store.search.neighbours import Nearest
 
@@ -33,8 +34,10 @@ def direction(visit: Here, bank: str, ordinal: Annotated[int, Path(ge=0, lt=2**3
     )
     near, problem = _neighbours(visit.store, found)
     shown = _said(visit.store, found)
+    owner = f"{found.models[0].registry}:{found.models[0].name}"
     return visit.page(
-        "direction.html", where, crumbs=(("/audits", "Audits"),), it=found, siblings=siblings, spectrum=spectrum,
+        "direction.html", f"{where} of {owner}", crumbs=(("/models", "Models"), (page_of(found.models[0]), owner)),
+        where=where, it=found, siblings=siblings, spectrum=spectrum,
         near=near, problem=problem, said=shown,
     )  # fmt: skip
 

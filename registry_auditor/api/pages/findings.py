@@ -98,13 +98,16 @@ def triage(visit: Here, finding: str, form: Annotated[Said, Form()]) -> Response
 def _finding(visit: Visit, finding: str, *, said: Triage | None = None, problem: str | None = None) -> HTMLResponse:
     store = visit.store
     found = store.finding(finding)
-    opinion = found.standing.opinion
+    opinion, site = found.standing.opinion, found.finding.site
+    plain = site is not None and not set(site.tensor) & set("*?")  # a name of a stranger is no pattern
+    learnt = store.directions.list(audit_id=found.audit, tensor=site.tensor, rank=0, limit=1).items if plain else ()
     return visit.page(
         "finding.html",
         f"{found.finding.code} in {found.model.registry}:{found.model.name}",
         crumbs=(("/findings", "Findings"),),
         status=HTTPStatus.OK if problem is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         it=found,
+        direction=next(iter(learnt), None),
         events=store.triage.events(found.id),
         said=said or (opinion.triage if opinion else None),
         problem=problem,

@@ -35,20 +35,20 @@ Crumbs = tuple[tuple[str, str], ...]
 
 REMEDIES = {
     HTTPStatus.BAD_REQUEST: "Go back and send it again.",
-    HTTPStatus.FORBIDDEN: "Sign in with a token that has the scope: registry-auditor tokens create makes one.",
+    HTTPStatus.FORBIDDEN: "Sign in with a token that has the scope: `registry-auditor tokens create` makes one.",
     HTTPStatus.NOT_FOUND: "Follow a link from one of the lists; an id may be shortened only as far as it stays unique.",
     HTTPStatus.METHOD_NOT_ALLOWED: "Go back to the page with the form, and send it from there.",
     HTTPStatus.REQUEST_TIMEOUT: "Nothing was changed. Send it again.",
     HTTPStatus.CONFLICT: "Look at it again: it has changed since.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Go back and give less: the comment, for instance.",
     HTTPStatus.MISDIRECTED_REQUEST: "Open http://127.0.0.1 with the port of this server; "
-    "to serve others start it without --no-auth, and make tokens.",
+    "to serve others start it without `--no-auth`, and make tokens.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Go back and correct what was given.",
     HTTPStatus.TOO_MANY_REQUESTS: "Nothing was changed. Wait as long as it says, then try again.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Nothing that was saved before is lost. Try again; if it stays, tell whoever "
     "runs this server: the log has the cause beside the number below.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Try again in half a minute. If it stays, whoever runs this server finds the cause "
-    "in its log, and with registry-auditor doctor.",
+    "in its log, and with `registry-auditor doctor`.",
 }
 DEFAULTS = {
     HTTPStatus.NOT_FOUND: "there is no such page",
