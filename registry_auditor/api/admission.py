@@ -78,7 +78,7 @@ def watched_folders(settings: Settings) -> tuple[Path, ...]:
 
 def _shown(store: Store, settings: Settings, ref: ModelRef) -> bool:
     """Whether a registry that is still watched has shown it: those of a base are known by what they showed."""
-    seen = store.sightings(model_glob=f"{ref.registry}:{ref.name}@*", limit=10).items
+    seen = store.sightings.list(model_glob=f"{ref.registry}:{ref.name}@*", limit=10).items
     return any(each.registry in settings.registries for each in seen)
 
 

@@ -54,7 +54,7 @@ class Report:
 def gather(store: Store, audit_id: str, *, allow_incomplete: bool = False) -> Report:
     """The report of one audit. Raises NotFound if there is no such audit."""
     audit = store.audit(audit_id)
-    strongest = store.directions(audit_id=audit.id, limit=CONSIDERED).items
+    strongest = store.directions.list(audit_id=audit.id, limit=CONSIDERED).items
     shown = tuple(sorted(strongest, key=is_unreadable)[:SHOWN])
     return Report(audit, tuple(store.runs(audit.id)), shown, exit_code(audit.verdict, allow_incomplete), strongest)
 

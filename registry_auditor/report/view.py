@@ -11,7 +11,7 @@ from registry_auditor.report.figures import Figure, heat_maps, spectra
 from registry_auditor.report.rendering import prompts
 from registry_auditor.store import StoredDirection, StoredFinding, StoredRun
 from registry_auditor.store.catalogue import model_id
-from registry_auditor.store.places import Strength
+from registry_auditor.store.directions import Strength
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def busy(service: Service) -> Service:
         store.save(ids[0], run)
     done = store.ensure(Job(ModelRef("hf", "org/third", "3f2a")))[0].id
     store.finish(done, Verdict.PASS, "nothing found", notify=("ops", "chat"))
-    (first, _) = store.due_notices(limit=2, lease_s=60)
-    store.notice_sent(first.id)
-    store.save_watched(Watched("dir:/models", problem="it is gone"))
+    (first, _) = store.notices.due(limit=2, lease_s=60)
+    store.notices.sent(first.id)
+    store.watched.save(Watched("dir:/models", problem="it is gone"))
     return service
 
 

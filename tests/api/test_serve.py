@@ -56,7 +56,7 @@ def test_it_serves_until_it_is_asked_to_stop_and_that_is_a_success(sqlite_url: s
         assert server.wait(20) == 0
         assert server.stderr.read() == ""
     with Store.open(sqlite_url) as store:
-        assert [delivery.target for delivery in store.pending(10)] == ["mlflow:demo model@1"]
+        assert [delivery.target for delivery in store.deliveries.pending(10)] == ["mlflow:demo model@1"]
 
 
 def test_nobody_but_this_machine_is_served_without_tokens(sqlite_url: str) -> None:
@@ -144,5 +144,5 @@ def test_what_was_accepted_survives_a_killed_server(sqlite_url: str) -> None:
         for sender in senders:
             sender.join()
     with Store.open(sqlite_url) as store:
-        stored = {delivery.target for delivery in store.pending(100_000)}
+        stored = {delivery.target for delivery in store.deliveries.pending(100_000)}
     assert set(accepted) <= stored

@@ -155,7 +155,7 @@ def test_an_exported_bank_holds_the_directions_of_the_audit_strongest_matrix_ord
     listed = cli("directions", "list", "--format", "json").json["items"]
     assert sorted(strength, reverse=True) == pytest.approx([each["strength"] for each in listed])
     with Store.open(db) as store:
-        assert np.array_equal(store.vectors(done["banks"][0]["sha256"]), vectors)
+        assert np.array_equal(store.banks.vectors(done["banks"][0]["sha256"]), vectors)
     for (tensor, _, _, side, rank), vector in zip(sites, vectors, strict=True):
         left, right = planted_pair[1][tensor]
         assert rank == 0

@@ -13,7 +13,7 @@ from registry_auditor.domain import Finding, Severity
 from registry_auditor.report.figures import heat_maps, spectra
 from registry_auditor.report.plots import Cell, Scale, heat_map, spectrum
 from registry_auditor.report.visible import token, visible
-from registry_auditor.store.places import Strength
+from registry_auditor.store.directions import Strength
 
 NASTY = "</title><script>x</script>\u202e\x00"
 SVG = "{http://www.w3.org/2000/svg}"

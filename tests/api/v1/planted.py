@@ -118,9 +118,9 @@ def plant(store: Store) -> Planted:
     """Afterwards the store has two audits of one model, a queued one, and what people said about them."""
     for model in (BASE, TUNED, LATER):
         base = None if model is BASE else BASE
-        store.record_sighting(model, base=base, source=base and BaseSource.CARD, registry="hf:org")
-    store.record_sighting(ModelRef("hf", "org/gguf", "5c4d"), skipped="holds no weights", registry="hf:org")
-    store.save_watched(Watched("hf:org", cursor="2026-01-01", polled_at=datetime.now(UTC)))
+        store.sightings.record(model, base=base, source=base and BaseSource.CARD, registry="hf:org")
+    store.sightings.record(ModelRef("hf", "org/gguf", "5c4d"), skipped="holds no weights", registry="hf:org")
+    store.watched.save(Watched("hf:org", cursor="2026-01-01", polled_at=datetime.now(UTC)))
     turned = (direction(SITE, 1), direction(OTHER_SITE, 2, strength=2.0))
     before = audited(store, TUNED, findings=(RANK_ONE, GONE), directions=turned)
     after = audited(
@@ -144,7 +144,7 @@ def plant(store: Store) -> Planted:
         queued=queued,
         finding=finding,
         suppression=rule.id,
-        bank=store.directions(audit_id=after.id).items[0].bank,
+        bank=store.directions.list(audit_id=after.id).items[0].bank,
         token=made[Scope.READ][0].id,
         secrets={scope: secret for scope, (_, secret) in made.items()},
     )

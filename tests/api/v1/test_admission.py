@@ -103,7 +103,7 @@ def test_what_a_watched_selection_has_shown_is_admitted(open_api: Open) -> None:
     """Of `hf:base_model:…` no author is known: what it showed is."""
     api = open_api(registries=["hf:org", "hf:base_model:meta/llama"])
     assert ask(api, "hf:somebody/llama-tuned").status_code == 422
-    api.store.record_sighting(ModelRef("hf", "somebody/llama-tuned", "7e6f"), registry="hf:base_model:meta/llama")
+    api.store.sightings.record(ModelRef("hf", "somebody/llama-tuned", "7e6f"), registry="hf:base_model:meta/llama")
     assert ask(api, "hf:somebody/llama-tuned").status_code == 202
 
 
