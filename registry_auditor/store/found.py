@@ -6,9 +6,10 @@ what fits in order, kind by kind, until the page is full. The number of statemen
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any, Unpack
 
-from sqlalchemy import ScalarSelect, Select, Subquery, func, select, union_all
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, Subquery, case, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import FindingOrder
@@ -35,7 +36,7 @@ def findings(
         parts = parts[:-1]  # those that nobody has measured: they would all be looked at in vain
     if not parts:
         return Page((), None)
-    top = _first_of([_part(asked, part, limit + 1) for part in parts], order, limit + 1)
+    top = _first_of(asked, parts, order, limit + 1)
     listed = read.findings_with_models(_first_audit(asked.shown)).join(top, top.c.id == FindingRow.id)
     # By the columns of `top`: SQLite would otherwise read all findings in that order to find its fifty.
     found = session.execute(listed.order_by(*final(order, top.c)))
@@ -61,11 +62,23 @@ def _part(asked: Question, part: Piece, limit: int) -> Select[Any, Any, Any, Any
     return statement.order_by(*part.order).limit(limit)
 
 
-def _first_of(parts: list[Select[Any]], order: FindingOrder, limit: int) -> Subquery:
+def _first_of(asked: Question, parts: list[Piece], order: FindingOrder, limit: int) -> Subquery:
     if len(parts) == 1:
-        return parts[0].subquery()
-    together = union_all(*(select(part.subquery()) for part in parts)).subquery()
+        return _part(asked, parts[0], limit).subquery()
+    given: list[CTE] = []
+    for _, turn in groupby(sorted(parts, key=lambda part: part.turn), key=lambda part: part.turn):
+        left = _left(given, limit)
+        given += [select(_part(asked, part, limit).subquery()).limit(left).cte() for part in turn]
+    together = union_all(*(select(part) for part in given)).subquery()
     return select(together).order_by(*final(order, together.c)).limit(limit).subquery()
+
+
+def _left(given: list[CTE], limit: int) -> ColumnElement[int] | int:
+    """How many are still to be found: where nothing is, no piece is read."""
+    if not given:
+        return limit
+    found = sum((select(func.count()).select_from(part).scalar_subquery() for part in given), start=literal(0))
+    return case((found < limit, limit - found), else_=0)
 
 
 def _first_audit(shown: Conditions) -> ScalarSelect[str]:

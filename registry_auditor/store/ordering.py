@@ -44,6 +44,8 @@ class Piece(NamedTuple):
 
     conditions: Conditions
     order: tuple[ColumnElement[Any], ...]
+    turn: int = 0
+    """Pieces of a later turn come after all of this one; those of one turn are sorted together."""
 
 
 def next_of(order: FindingOrder, last: StoredFinding) -> str:
@@ -90,9 +92,9 @@ def _by_severity(last: Place | None, kinds: Iterable[Kind] | None) -> Iterator[P
     for kind in [(None, severity) for severity in Severity] if kinds is None else kinds:
         weight = kind[1].weight
         if last is None or weight < last[0]:
-            yield Piece(of_kind(kind), (Id.desc(),))
+            yield Piece(of_kind(kind), (Id.desc(),), -weight)
         elif weight == last[0]:
-            yield Piece([*of_kind(kind), _before(last[1])], (Id.desc(),))
+            yield Piece([*of_kind(kind), _before(last[1])], (Id.desc(),), -weight)
 
 
 def _measured(order: FindingOrder, last: Place | None) -> Iterator[Piece]:
@@ -103,13 +105,13 @@ def _measured(order: FindingOrder, last: Place | None) -> Iterator[Piece]:
     rest = (Id.desc(),) if falls else (Id.asc(),)
     if last is None:
         yield Piece([column.is_not(None)], ordered)
-        yield Piece([column.is_(None)], rest)
+        yield Piece([column.is_(None)], rest, 1)
     elif last[0] is None:
         yield Piece([column.is_(None), _before(last[1]) if falls else literal(last[1], Id.type) < Id], rest)
     else:
         here, there = tuple_(column, Id), tuple_(literal(last[0], column.type), literal(last[1], Id.type))
         yield Piece([here < there if falls else here > there], ordered)
-        yield Piece([column.is_(None)], rest)
+        yield Piece([column.is_(None)], rest, 1)
 
 
 def of_kind(kind: Kind) -> Conditions:

@@ -41,7 +41,7 @@ def ids(text: str) -> Select[str]:
     return select(NUMBERS.c.finding_id).where(NUMBERS.c.number.in_(numbers(text)))
 
 
-def says(text: str, start: str | None) -> ColumnElement[bool]:
+def says(text: str, start: str | None, *, near: int = NEAR) -> ColumnElement[bool]:
     """On `findings`, in SQLite: whether the message of this one, which is older than `start`, has all words of `text`.
 
     Asked for one finding the index takes 0.1 ms: so it is asked for all that are near, and singly only beyond.
@@ -50,9 +50,9 @@ def says(text: str, start: str | None) -> ColumnElement[bool]:
     newest = select(func.max(NUMBERS.c.number))
     first = newest if start is None else select(NUMBERS.c.number).where(NUMBERS.c.finding_id == start)
     last = func.coalesce(first.scalar_subquery(), newest.scalar_subquery())
-    near = numbers(text).where(WORDS.c.rowid.between(last - NEAR, last))
+    together = numbers(text).where(WORDS.c.rowid.between(last - near, last))
     alone = select(literal(1)).where(WORDS.c.rowid == this, _match(text)).exists()
-    return case((this.between(last - NEAR, last), this.in_(near)), else_=alone)
+    return case((this.between(last - near, last), this.in_(together)), else_=alone)
 
 
 def _match(text: str) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from registry_auditor.domain import (
     Author,
@@ -25,7 +26,8 @@ from registry_auditor.domain import (
     TriageState,
 )
 from registry_auditor.errors import UsageError
-from registry_auditor.store import Page, Store, StoredFinding, found
+from registry_auditor.store import Page, Store, StoredFinding, found, wording
+from registry_auditor.store.tables import FindingRow
 
 ME = Author("cli:me")
 CODES = ("svd-diff/rank-one-update", "svd-diff/large_update", "token-projection/clear")
@@ -164,6 +166,22 @@ def test_every_question_gives_what_fits_in_its_order_page_by_page(
         assert [one.id for one in ask(limit=1000, after=None, **query).items] == expected, name
         if name in ("all", "counts", "words", "codes of a severity", "model"):
             assert [one.id for one in walked(ask, 7, **query)] == expected, name
+
+
+def test_the_words_of_findings_far_back_in_a_list_are_found_too(
+    store: Store, job: Callable[..., Job], run: Callable[..., Run], finding: Finding
+) -> None:
+    if store._engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL keeps the words with the finding")
+    audit = store.submit(job())
+    store.save(
+        audit.id, run(findings=tuple(replace(finding, message=WORDS[n % 2], evidence={"key": n}) for n in range(40)))
+    )
+    everything = store.findings(limit=100).items
+    for start, near in itertools.product((None, everything[10].id, "no such finding"), (0, 5, 100)):
+        said = select(FindingRow.id).where(wording.says("layer", start, near=near)).order_by(FindingRow.id.desc())
+        spoken = store._read(lambda session, asked=said: list(session.scalars(asked)))
+        assert spoken == [one.id for one in everything if "Layer" in one.finding.message]
 
 
 def test_findings_are_asked_for_by_when_they_were_found(filled: tuple[Store, list[StoredFinding]]) -> None:
