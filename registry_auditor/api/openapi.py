@@ -17,8 +17,8 @@ What was audited, what was found, and what people think of it.
 
 Every list is `{items, next}`: pass `next` as `after` for the page after it. Times are RFC 3339. What goes wrong is
 told as `application/problem+json`. A POST with an `Idempotency-Key` is done once, however often it arrives. A query
-parameter that an operation does not have, or that is given twice, is refused. Every answer to a token tells in `RateLimit`
-what is left of this minute.
+parameter that an operation does not have, or that is given twice, is refused. Every answer to a token tells in
+`RateLimit` what is left of this minute.
 """
 ALWAYS = {
     HTTPStatus.UNAUTHORIZED: "There is no good token.",
