@@ -61,9 +61,14 @@ def weight(layer: int, module: str) -> str:
     return f"model.layers.{layer}.{module}.weight"
 
 
+def gaussian(*shape: int, seed: int = 0) -> Tensor:
+    """Independent normal entries, the same whenever the arguments are."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 def unit(size: int, seed: int) -> Tensor:
     """A random unit vector."""
-    vector = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    vector = gaussian(size, seed=seed)
     return vector / vector.norm()
 
 

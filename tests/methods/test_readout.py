@@ -15,6 +15,7 @@ from registry_auditor.errors import NotApplicable, TensorError
 from registry_auditor.methods.readout import read_directions
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.vocabulary import Vocabulary
+from tests.planted import gaussian
 
 D, WORDS = 128, 300
 TOKENS = (17, 41, 103, 256)
@@ -59,7 +60,7 @@ def first_tokens(directions: list[Direction]) -> list[str]:
 
 def jacobian(through: nn.Module) -> Tensor:
     """How each output of a norm changes with each input, averaged over inputs."""
-    x = torch.randn(3000, D, generator=torch.Generator().manual_seed(8)).requires_grad_(True)
+    x = gaussian(3000, D, seed=8).requires_grad_(True)
     y = through(x).sum(0)
     return torch.stack([torch.autograd.grad(each, x, retain_graph=True)[0].mean(0) for each in y])
 
@@ -89,7 +90,7 @@ def assert_agree(read: list[Direction], rows: Tensor) -> None:
 
 def off_centre(n: int) -> Tensor:
     """Directions in which a norm that subtracts the mean differs from one that does not."""
-    return torch.randn(n, D, generator=torch.Generator().manual_seed(11)) + 1.0
+    return gaussian(n, D, seed=11) + 1.0
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -142,7 +143,7 @@ def test_what_the_unembedding_reads_is_compared_with_its_rows(tmp_path: Path) ->
 def test_the_opposite_direction_reads_the_other_way_round(tmp_path: Path) -> None:
     build("llama", tmp_path)
     with open_snapshot(tmp_path) as snapshot:
-        vector = torch.randn(1, D, generator=torch.Generator().manual_seed(9))
+        vector = gaussian(1, D, seed=9)
         one, other = read_directions(planted(snapshot, "attn.o", torch.cat([vector, -vector])), snapshot, VOCABULARY)
     assert one.tokens is not None
     assert other.tokens is not None
@@ -155,7 +156,7 @@ def test_the_opposite_direction_reads_the_other_way_round(tmp_path: Path) -> Non
 def test_directions_keep_their_order_and_everything_but_the_tokens(tmp_path: Path) -> None:
     build("llama", tmp_path)
     with open_snapshot(tmp_path) as snapshot:
-        vectors = torch.randn(3, D, generator=torch.Generator().manual_seed(10))
+        vectors = gaussian(3, D, seed=10)
         mixed = [d for role in ("mlp.gate", "attn.o", "attn.q") for d in planted(snapshot, role, vectors)]
         read = read_directions(mixed, snapshot, VOCABULARY, top=4)
         again = read_directions(mixed, snapshot, VOCABULARY, top=4)

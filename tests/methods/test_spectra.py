@@ -1,13 +1,11 @@
 """What all matrices say together, on networks that were changed as people change them."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from registry_auditor.methods.directions import Decomposer, MatrixUpdate
@@ -20,7 +18,8 @@ from registry_auditor.methods.spectra import (
     relative_update,
     shared_direction,
 )
-from registry_auditor.weights import open_snapshot, pair
+from tests.methods.checkpoints import Weights, deltas
+from tests.planted import gaussian
 
 D, HIDDEN, LAYERS = 128, 256, 4
 SHAPES = {
@@ -30,11 +29,6 @@ SHAPES = {
     "mlp.down_proj": (D, HIDDEN),
 }
 WRITERS = ("o_proj.weight", "down_proj.weight")
-Weights = dict[str, Tensor]
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def network(seed: int = 0) -> Weights:
@@ -70,13 +64,9 @@ def abliterated(name: str, weight: Tensor) -> Tensor:
 
 @contextmanager
 def updates(root: Path, base: Weights, tuned: Weights) -> Iterator[list[MatrixUpdate]]:
-    for name, weights in (("base", base), ("tuned", tuned)):
-        (root / name).mkdir()
-        save_file(weights, root / name / "model.safetensors")
-        (root / name / "config.json").write_text(json.dumps({"model_type": "llama", "tie_word_embeddings": False}))
     decomposer = Decomposer(k=20)
-    with open_snapshot(root / "base") as one, open_snapshot(root / "tuned") as other:
-        yield [decomposer.measure(delta) for delta in pair(other, one).deltas]
+    with deltas(root, base, tuned) as found:
+        yield [decomposer.measure(delta) for delta in found]
 
 
 def test_finds_the_direction_that_abliteration_removed(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@ import torch
 from torch import Tensor
 
 from registry_auditor.numerics.factored import factored_svd
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.planted import gaussian
 
 
 def check(B: Tensor, A: Tensor, rank: int) -> None:

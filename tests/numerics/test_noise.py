@@ -5,10 +5,7 @@ import torch
 from registry_auditor.numerics.noise import MODEL_MARGIN, iid_edge, noise_edge, signal_rank
 from registry_auditor.numerics.rows import Energy, RowMatrix
 from registry_auditor.numerics.svd import truncated_svd
-
-
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.planted import gaussian
 
 
 @pytest.mark.parametrize("tau", [1e-6, 1.0, 1e3])

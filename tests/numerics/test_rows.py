@@ -5,10 +5,7 @@ import torch
 from torch import Tensor
 
 from registry_auditor.numerics.rows import Energy, RowMatrix, scaled, unit_for
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.planted import gaussian
 
 
 def streamed(matrix: Tensor, rows: int) -> RowMatrix:

@@ -3,10 +3,11 @@ import torch
 from torch import Tensor
 
 from registry_auditor.numerics.subspace import consensus
+from tests.planted import gaussian
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
-    rows = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    rows = gaussian(*shape, seed=seed)
     return torch.nn.functional.normalize(rows, dim=-1)
 
 

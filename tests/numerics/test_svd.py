@@ -10,10 +10,7 @@ from torch import Tensor
 from registry_auditor.numerics.noise import signal_rank
 from registry_auditor.numerics.rows import Energy, RowMatrix
 from registry_auditor.numerics.svd import SVD, TOLERANCE, truncated_svd
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.planted import gaussian
 
 
 def orthonormal(size: int, rank: int, seed: int) -> Tensor:

@@ -10,16 +10,13 @@ from torch import Tensor
 from registry_auditor.numerics.nulls import discoveries
 from registry_auditor.numerics.rows import RowMatrix
 from registry_auditor.numerics.unembed import Probes, project
+from tests.planted import gaussian
 
 D, VOCABULARY, FAMILY = 512, 4000, 8
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed))
 
 
 def unit(vectors: Tensor) -> Tensor:
