@@ -23,7 +23,7 @@ from registry_auditor.registries import (
     watched,
 )
 from registry_auditor.registries.claims import claimed_base
-from tests.registries.test_folder import model
+from tests.registries.folders import model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
