@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, select
 from sqlalchemy.orm import Session
 
 from registry_auditor.domain import FindingOrder, Severity, TriageState
@@ -133,11 +133,14 @@ def _of_runs(shown: Conditions) -> Narrowing:
 
 def _of_kinds(session: Session, kinds: tuple[Kind, ...]) -> Narrowing:
     # Each code with each severity: of pairs that are no kinds there are no findings.
-    few = FindingRow.severity.in_(sorted({severity for _, severity in kinds}))
-    many = only.unindexed(session, FindingRow.severity).in_(sorted({severity for _, severity in kinds}))
-    if codes := sorted({code for code, _ in kinds if code is not None}):
-        few, many = few & FindingRow.code.in_(codes), many & only.unindexed(session, FindingRow.code).in_(codes)
-    return _narrowing(few, many)
+    codes = sorted({code for code, _ in kinds if code is not None})
+    severities = sorted({severity for _, severity in kinds})
+
+    def are(code: Any, severity: Any) -> ColumnElement[bool]:
+        return and_(severity.in_(severities), *([code.in_(codes)] if codes else []))
+
+    code, severity = FindingRow.code, FindingRow.severity
+    return _narrowing(are(code, severity), are(only.unindexed(session, code), only.unindexed(session, severity)))
 
 
 def _spoken(session: Session, text: str, start: str | None) -> Narrowing:

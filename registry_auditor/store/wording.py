@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, column, func, literal, literal_column, select, table
 
@@ -27,7 +28,7 @@ def words(text: str) -> list[str]:
 
 def matching(text: str) -> ColumnElement[bool]:
     """On `findings`, in PostgreSQL: those whose message has all words of `text`."""
-    indexed = literal_column("findings.finding_words")
+    indexed: ColumnElement[Any] = literal_column("findings.finding_words")
     return indexed.bool_op("@@")(func.plainto_tsquery(literal_column("'simple'"), " ".join(words(text))))
 
 
