@@ -19,6 +19,7 @@ from registry_auditor.report.visible import LIMIT, token, visible
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 MOST_COLUMNS = 12
 """Of a table of evidence: what has more is shown entry by entry."""
+LEADING = ("tensor", "top", "bottom", "layer", "role", "side", "rank")
 SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -143,16 +144,17 @@ def are_pairs(value: Any) -> bool:
 
 
 def columns(value: Any) -> list[str]:
-    """The keys that the entries of a list share, if it can be shown as a table; else none.
+    """The keys that the entries of a list share, those of `LEADING` first, if it can be shown as a table; else none.
 
-    The first as it came, then those of lists, such as what a direction says, then the rest.
+    The others are sorted: of what comes from a database, the order of keys says nothing.
     """
     if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, Mapping) for each in value):
         return []
-    names = list(dict.fromkeys(key for each in value for key in each))
-    lists = [name for name in names[1:] if any(isinstance(each.get(name), list) for each in value)]
+    names = {key for each in value for key in each}
     nested = any(isinstance(entry, Mapping) for each in value for entry in each.values())
-    return [] if nested or len(names) > MOST_COLUMNS else list(dict.fromkeys([*names[:1], *lists, *names]))
+    if nested or len(names) > MOST_COLUMNS:
+        return []
+    return [name for name in LEADING if name in names] + sorted(names.difference(LEADING))
 
 
 def marked(text: str, most: int = LIMIT) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,21 @@ BROWSER = {"accept": "text/html,*/*", "sec-fetch-site": "same-origin"}
 BASE = ModelRef("hf", "org/base", "b" * 40)
 
 
-def audit_of(store: Store, name: str, findings: int = 3, *, seed: int = 0) -> str:
+def audit_of(
+    store: Store, name: str, findings: int = 3, *, revision: str = "c" * 40, evidence: Mapping[str, Any] | None = None
+) -> str:
     """The id of a finished audit with so many findings, and two directions."""
     step = StepKey("svd-diff", 1, "params")
-    audit = store.submit(Job(ModelRef("hf", name, "c" * 40), BASE, BaseSource.CARD, plan=(step,)))
-    found = tuple(
-        Finding("svd-diff/x", Severity.MEDIUM, f"seen {each}", evidence={"key": each}) for each in range(findings)
-    )
-    vectors = np.random.default_rng(seed).standard_normal((2, 16)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    audit = store.submit(Job(ModelRef("hf", name, revision), BASE, BaseSource.CARD, plan=(step,)))
     site = Site("model.layers.3.mlp.down_proj.weight", 3, "mlp.down", Side.WRITES)
+    found = tuple(
+        Finding("svd-diff/x", Severity.MEDIUM, f"seen {each}", site=site, evidence={"key": each, **(evidence or {})})
+        for each in range(findings)
+    )
+    vectors = np.random.default_rng(0).standard_normal((2, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     learnt = tuple(Direction(site, rank, 2.0 - rank, 1e-6, vector) for rank, vector in enumerate(vectors))
-    subject = SubjectKey(f"sha256:{name}", "sha256:base")
+    subject = SubjectKey(f"sha256:{name}@{revision}", "sha256:base")
     store.claim(audit.id, "worker", lease_s=60)
     store.set_subject(audit.id, subject)
     store.save(audit.id, Run(step, subject, {}, RunStatus.OK, None, 1.0, "cpu", None, Coverage(3), found, learnt))

@@ -9,6 +9,12 @@ from registry_auditor.store import Store
 from tests.api.pages.conftest import Client, audit_of, signed_in
 
 
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """The store does the same on both, which its own tests show."""
+    return sqlite_url
+
+
 def test_what_is_asked_for_waits_for_a_worker_and_is_logged(client: Client, store: Store) -> None:
     inside = signed_in(client(), store, Scope.SUBMIT)
     form = {"model": "hf:org/tuned", "base": "hf:org/base@main", "fail_on": "medium", "analyzers": ["svd-diff"]}

@@ -24,6 +24,12 @@ PAGE, PROBLEM = "text/html; charset=utf-8", "application/problem+json"
 MISSING = ("/nothing", "/findings/ffffffff", "/models/zz", "/directions/ff/1", "/analyzers/none", "/audits/ffff")
 
 
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    """It takes less than SQLite does: no NUL, for instance."""
+    return postgres_url
+
+
 def test_what_is_not_there_is_a_page_for_people_and_a_problem_for_programs(client: Client) -> None:
     inside = client(open_to_all=True)
     for path in MISSING:
