@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from safetensors.torch import save_file
 from registry_auditor.domain import ModelRef
 from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.hub import HubRegistry
+from registry_auditor.registries.mlflow import MlflowRegistry
 from tests.planted import WEIGHTS
+from tests.registries import mlflow_server
 from tests.registries.hub_reading import FIRST, SECOND
 from tests.registries.hub_server import HubServer
 
@@ -47,3 +50,20 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(hub: HubServer, folder: Path) -> ModelRef:
     return ModelRef("hf", "org/model", hub.push("org/model", folder))
+
+
+@pytest.fixture
+def mlflow_url() -> str:
+    """A real MLflow server with nothing in it."""
+    return mlflow_server.emptied()
+
+
+@pytest.fixture
+def mlflow(mlflow_url: str, cache: Cache) -> MlflowRegistry:
+    return MlflowRegistry(mlflow_url, cache=cache)
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> str:
+    """A name that no other test uses."""
+    return f"{request.node.originalname}.{time.time_ns()}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -41,6 +43,15 @@ REGISTERED = (
     *("model_versions", "registered_models"),
 )
 """Tables of what is registered, each after those that point to it."""
+
+NAMES = {
+    "adapter": "adapter_config.json",
+    "config": "config.json",
+    "card": "README.md",
+    "card_data": "model_card_data.yaml",
+    "manifest": "MLmodel",
+}
+"""Files that describe a model, by what tests call them."""
 
 
 @contextmanager
@@ -131,6 +142,17 @@ def register(
     all_tags = {**(tags or {}), **({"base_model": base} if base else {})}
     source = f"runs:/{run}/model"
     return int(talk.create_model_version(name, source, run, tags=all_tags, await_creation_for=0).version)
+
+
+def folder_with(path: Path, base: Path, *places: str, **files: Any) -> Path:
+    """A folder with the files of `base` in every one of `places`, and `files` beside them, as text or JSON."""
+    for place in places:
+        shutil.copytree(base, path / place, dirs_exist_ok=True)
+    path.mkdir(exist_ok=True)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (path / NAMES.get(name, name)).write_text(text, encoding="utf-8")
+    return path
 
 
 def create_webhook(

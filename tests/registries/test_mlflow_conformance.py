@@ -38,6 +38,6 @@ class TestMlflow(RegistryPromises):
     """On one server."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path) -> World:
+    def world(self, mlflow_url: str, cache: Cache) -> World:
         """A server with nothing in it."""
-        return MlflowWorld(mlflow_server.emptied(), Cache(tmp_path / "cache"))
+        return MlflowWorld(mlflow_url, cache)

@@ -30,17 +30,16 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(base: Path) -> Iterator[Between]:
+def server(mlflow_url: str, base: Path) -> Iterator[Between]:
     """A server with one model, and us in between."""
-    url = mlflow_server.emptied()
-    mlflow_server.register(url, NAME, base)
-    with between(url) as state:
+    mlflow_server.register(mlflow_url, NAME, base)
+    with between(mlflow_url) as state:
         yield state
 
 
 @pytest.fixture
-def registry(server: Between, tmp_path: Path) -> MlflowRegistry:
-    return MlflowRegistry(server.url, cache=Cache(tmp_path / "cache"))
+def registry(server: Between, cache: Cache) -> MlflowRegistry:
+    return MlflowRegistry(server.url, cache=cache)
 
 
 def where(part: str, change: Tamper) -> Tamper:
