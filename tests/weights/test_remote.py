@@ -1,67 +1,24 @@
-"""Files that lie elsewhere: what is asked for travels, nothing else does, and it is what a local file would give."""
+"""Files that lie elsewhere: what is asked for travels, nothing else does, and every number arrives."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from registry_auditor.errors import TensorError, WeightsError
-from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.remote import HEADER_BYTES, PIECE_BYTES, RemoteFile, open_remote
 from registry_auditor.weights.rows import same_numbers
-from tests.planted import WEIGHTS, llama, save, weight
+from tests.planted import WEIGHTS
+from tests.weights.elsewhere import Elsewhere, elsewhere
 
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """A file that is handed out in parts, as a registry would, and what was asked for."""
-
-    path: Path
-    parts: Path = field(compare=False)
-    asked: list[tuple[int, int]] = field(default_factory=list, compare=False)
-    claimed_bytes: int | None = field(default=None, compare=False)
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def size_bytes(self) -> int:
-        return self.path.stat().st_size if self.claimed_bytes is None else self.claimed_bytes
-
-    def fetch(self, start: int, stop: int) -> tuple[Path, int]:
-        part = self.parts / f"{self.name}-{start}-{stop}"
-        if not part.exists():
-            self.asked.append((start, stop))
-            self.parts.mkdir(exist_ok=True)
-            with self.path.open("rb") as file:
-                file.seek(start)
-                part.write_bytes(file.read(stop - start))
-        return part, 0
-
-    def whole(self) -> Path:
-        self.asked.append((0, self.size_bytes))
-        return self.path
-
-    @property
-    def travelled(self) -> int:
-        return sum(stop - start for start, stop in self.asked)
-
-
-def elsewhere(tmp_path: Path, tensors: dict[str, Tensor], name: str = WEIGHTS) -> Elsewhere:
-    save_file(tensors, tmp_path / name, metadata={"format": "pt"})
-    return Elsewhere(tmp_path / name, tmp_path / "parts")
 
 
 def numbers(file: RemoteFile, name: str) -> Tensor:
@@ -211,115 +168,6 @@ def test_a_header_that_contradicts_the_size_is_refused(lie: int, tmp_path: Path)
     made = elsewhere(tmp_path, {"a": torch.ones(2000, 1000)})
     with pytest.raises(WeightsError, match=r"truncated|belong to no tensor"):
         open_remote(Elsewhere(made.path, made.parts, claimed_bytes=made.size_bytes + lie))
-
-
-def described(folder: Path, home: Path) -> dict[str, RemoteFile]:
-    """The weights of `folder` elsewhere, everything else copied to `home`."""
-    home.mkdir()
-    remote: dict[str, RemoteFile] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix in (".safetensors", ".bin", ".gguf"):
-            remote[name] = Elsewhere(path, home.parent / f"parts of {name.replace('/', ' ')}")
-        elif path.is_file():
-            shutil.copyfile(path, home / name)
-    return remote
-
-
-def equal(one: Snapshot, other: Snapshot) -> bool:
-    return one.matrices.keys() == other.matrices.keys() and all(
-        torch.equal(matrix.read(), other.matrices[name].read()) for name, matrix in one.matrices.items()
-    )
-
-
-@pytest.mark.parametrize("options", [{}, {"max_shard_size": "200KB"}])
-def test_a_model_elsewhere_is_the_model(options: dict[str, Any], tmp_path: Path) -> None:
-    folder = save(llama(), tmp_path / "model", **options)
-    remote = described(folder, tmp_path / "home")
-    with open_snapshot(folder) as here, open_snapshot(tmp_path / "home", remote=remote) as there:
-        assert len(remote) == len(list(folder.glob("*.safetensors")))
-        assert equal(here, there)
-        assert here.gaps == there.gaps == ()
-
-
-def test_an_adapter_elsewhere_is_an_adapter(tmp_path: Path) -> None:
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    factors = {
-        "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight": torch.randn(2, 64),
-        "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight": torch.randn(64, 2),
-    }
-    save_file(factors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2}))
-    remote = described(folder, tmp_path / "home")
-    with open_snapshot(tmp_path / "home", remote=remote) as snapshot:
-        assert snapshot.adapter is not None
-        (update,) = snapshot.adapter.updates
-        assert torch.equal(update.factors[1], factors[next(iter(factors))])
-
-
-def test_a_pickled_file_travels_whole_and_executes_nothing(tmp_path: Path) -> None:
-    net = llama()
-    folder = save(net, tmp_path / "model")
-    (folder / WEIGHTS).unlink()
-    torch.save(net.state_dict(), folder / "pytorch_model.bin")
-    remote = described(folder, tmp_path / "home")
-    with open_snapshot(tmp_path / "home", remote=remote) as snapshot:
-        found = snapshot.matrices[weight(0, "mlp.up_proj")].read()
-    assert torch.equal(found, net.state_dict()[weight(0, "mlp.up_proj")])
-
-
-def test_a_pickled_file_beyond_the_limit_does_not_travel(tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    file = Elsewhere(tmp_path / "pytorch_model.bin", tmp_path / "parts", claimed_bytes=2**40)
-    with (
-        pytest.raises(WeightsError, match="exceed the limit"),
-        open_snapshot(tmp_path / "home", remote={file.name: file}),
-    ):
-        pass
-    assert file.asked == []
-
-
-def test_what_lies_elsewhere_and_is_not_read_is_a_gap(tmp_path: Path) -> None:
-    folder = save(llama(), tmp_path / "model")
-    for name in ("pytorch_model.bin", "model.gguf"):
-        (folder / name).write_bytes(b"x" * 100)
-    (folder / "onnx").mkdir()
-    (folder / "onnx" / "model.gguf").write_bytes(b"x")
-    remote = described(folder, tmp_path / "home")
-    with open_snapshot(tmp_path / "home", remote=remote) as snapshot:
-        assert [gap.tensor for gap in snapshot.gaps] == ["model.gguf", "pytorch_model.bin"]
-
-
-def test_a_shard_that_is_nowhere_is_named(tmp_path: Path) -> None:
-    folder = save(llama(), tmp_path / "model", max_shard_size="200KB")
-    remote = described(folder, tmp_path / "home")
-    gone = sorted(remote)[1]
-    del remote[gone]
-    with pytest.raises(WeightsError, match=gone), open_snapshot(tmp_path / "home", remote=remote):
-        pass
-
-
-def test_an_index_cannot_name_files_outside_the_model(tmp_path: Path) -> None:
-    folder = save(llama(), tmp_path / "model", max_shard_size="200KB")
-    remote = described(folder, tmp_path / "home")
-    index = tmp_path / "home" / "model.safetensors.index.json"
-    listed = json.loads(index.read_text())
-    listed["weight_map"] = dict.fromkeys(listed["weight_map"], "../model/model-00001-of-00005.safetensors")
-    index.write_text(json.dumps(listed))
-    with pytest.raises(WeightsError, match="leads out"), open_snapshot(tmp_path / "home", remote=remote):
-        pass
-
-
-def test_local_files_are_read_beside_remote_ones(tmp_path: Path) -> None:
-    folder = save(llama(), tmp_path / "model", max_shard_size="200KB")
-    remote = described(folder, tmp_path / "home")
-    here = sorted(remote)[0]
-    shutil.copyfile(folder / here, tmp_path / "home" / here)
-    del remote[here]
-    with open_snapshot(folder) as one, open_snapshot(tmp_path / "home", remote=remote) as other:
-        assert equal(one, other)
 
 
 def test_every_number_of_a_real_layout_survives_pieces(tmp_path: Path) -> None:
