@@ -72,8 +72,8 @@ def _job(visit: Visit, wish: Wish) -> tuple[Job, dict[str, str]]:
         names = ", ".join(sorted(unknown))
         problems["analyzers"] = f"no installation that audits has {names}; take them off, or install them there"
     source = None if base is None else BaseSource.OPERATOR
-    chosen = {name: {} for name in wish.analyzers} or None
-    return Job(model, base, source, wish.fail_on or visit.settings.fail_on, wish=chosen), problems
+    chosen: dict[str, dict[str, object]] = {name: {} for name in wish.analyzers}
+    return Job(model, base, source, wish.fail_on or visit.settings.fail_on, wish=chosen or None), problems
 
 
 def _form(visit: Visit, wish: Wish, problems: dict[str, str]) -> HTMLResponse:

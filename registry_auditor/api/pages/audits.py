@@ -53,7 +53,7 @@ def comparison(visit: Here, before: Text = None, after: Text = None, model: Glob
         if one is not None and model is None:
             model = f"{one.job.model.registry}:{one.job.model.name}@*"
         latest = store.audits(state=AuditState.DONE, model_glob=model, limit=CHOICE).items
-        shown = {"latest": latest, "one": one, "most": CHOICE}
-        return visit.page("compare_form.html", "Compare two audits", crumbs=crumbs, **shown)
+        title = "Compare two audits"
+        return visit.page("compare_form.html", title, crumbs=crumbs, latest=latest, one=one, most=CHOICE)
     found = compare(store, before, after)
     return visit.page("compare.html", "Comparison of two audits", crumbs=crumbs, it=found)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from registry_auditor.api.pages.visit import PLAIN, Blank, Glob, Here, Text, Visit, to
 from registry_auditor.domain import FindingOrder, Justification, Scope, Severity, Triage, TriageState
 from registry_auditor.errors import NotFound, UsageError
+from registry_auditor.store import StoredDirection
 
 pages = APIRouter(include_in_schema=False)
 Name = Annotated[Annotated[str, Field(max_length=200, pattern=PLAIN)] | None, Blank]
@@ -99,8 +100,9 @@ def _finding(visit: Visit, finding: str, *, said: Triage | None = None, problem:
     store = visit.store
     found = store.finding(finding)
     opinion, site = found.standing.opinion, found.finding.site
-    plain = site is not None and not set(site.tensor) & set("*?")  # a name of a stranger is no pattern
-    learnt = store.directions.list(audit_id=found.audit, tensor=site.tensor, rank=0, limit=1).items if plain else ()
+    learnt: tuple[StoredDirection, ...] = ()
+    if site is not None and not set(site.tensor) & set("*?"):  # a name of a stranger is no pattern
+        learnt = store.directions.list(audit_id=found.audit, tensor=site.tensor, rank=0, limit=1).items
     return visit.page(
         "finding.html",
         f"{found.finding.code} in {found.model.registry}:{found.model.name}",
