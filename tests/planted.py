@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def fine_tune(base: Path, folder: Path, change: Change) -> Path:
     tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
     change(tensors)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return folder
+
+
+def save_adapter(folder: Path, factors: Mapping[str, tuple[Tensor, Tensor]], **config: Any) -> Path:
+    """A LoRA as peft writes it: A (rank, d_in) and B (d_out, rank) of every module of `factors`.
+
+    Its scale is one; what `config` holds comes instead or besides.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rank = len(next(iter(factors.values()))[0])
+    described = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, **config}
+    (folder / "adapter_config.json").write_text(json.dumps(described), encoding="utf-8")
+    tensors = {
+        f"base_model.model.{module}.lora_{letter}.weight": factor.clone()
+        for module, pair in factors.items()
+        for letter, factor in zip("AB", pair, strict=True)
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
     return folder
 
 

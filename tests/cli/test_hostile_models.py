@@ -234,13 +234,8 @@ def test_control_characters_of_a_tensor_name_never_reach_the_terminal(cli: Cli, 
 
 
 def test_an_adapter_is_no_base(cli: Cli, base: Path, tmp_path: Path) -> None:
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "base_model_name_or_path": ""}
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
-    prefix = "base_model.model.model.layers.0.self_attn.q_proj"
-    factors = {f"{prefix}.lora_A.weight": torch.ones(2, 64), f"{prefix}.lora_B.weight": torch.ones(64, 2)}
-    save_file(factors, adapter / "adapter_model.safetensors")
+    factors = {"model.layers.0.self_attn.q_proj": (torch.ones(2, 64), torch.ones(64, 2))}
+    adapter = planted.save_adapter(tmp_path / "adapter", factors, target_modules=["q_proj"], base_model_name_or_path="")
     done = cli("audit", base, "--base", adapter, "--format", "json")
     assert done.code in (2, 3)
     assert "is an adapter and cannot be a base" in done.json["exit_reason"]

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
@@ -15,7 +13,7 @@ from registry_auditor.errors import NotApplicable, TensorError
 from registry_auditor.methods.readout import read_directions
 from registry_auditor.weights import Snapshot, open_snapshot
 from registry_auditor.weights.vocabulary import Vocabulary
-from tests.planted import gaussian
+from tests.planted import gaussian, save_adapter
 
 D, WORDS = 128, 300
 TOKENS = (17, 41, 103, 256)
@@ -197,12 +195,7 @@ def test_an_encoder_says_that_it_has_no_unembedding(tmp_path: Path) -> None:
 
 
 def test_an_adapter_alone_says_that_its_base_is_needed(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1, "lora_alpha": 1}))
-    stem = "base_model.model.model.layers.0.mlp.down_proj"
-    save_file(
-        {f"{stem}.lora_A.weight": torch.ones(1, 8), f"{stem}.lora_B.weight": torch.ones(D, 1)},
-        tmp_path / "adapter_model.safetensors",
-    )
+    save_adapter(tmp_path, {"model.layers.0.mlp.down_proj": (torch.ones(1, 8), torch.ones(D, 1))})
     site = Site("model.layers.0.mlp.down_proj.weight", 0, "mlp.down", Side.WRITES)
     direction = Direction(site, 0, 1.0, 0.0, np.ones(D, np.float32))
     with open_snapshot(tmp_path) as snapshot, pytest.raises(NotApplicable, match="base of the adapter"):

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from registry_auditor.domain import BaseSource
 from registry_auditor.errors import RegistryError, UsageError, WeightsError
 from registry_auditor.registries import claim_of, resolve, resolve_claim
 from registry_auditor.registries.claims import Claim, claimed_base
-from tests.planted import WEIGHTS, add_rank_one, cosine, unit, weight
+from tests.planted import WEIGHTS, add_rank_one, cosine, save_adapter, unit, weight
 
 Json = dict[str, Any]
 
@@ -194,17 +193,8 @@ def test_an_adapter_against_the_wrong_base_names_both_shapes(
 def write_adapter(folder: Path, *, claimed: str, d_in: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     """A LoRA of rank 1 on one query projection: what paper methods that look at writers alone cannot see."""
     left, right = unit(64, 1), unit(d_in, 2)
-    prefix = "base_model.model.model.layers.1.self_attn.q_proj"
-    config = {
-        "peft_type": "LORA",
-        "r": 1,
-        "lora_alpha": 2,
-        "target_modules": ["q_proj"],
-        "base_model_name_or_path": claimed,
-    }
-    write(folder, adapter=config)
-    factors = {f"{prefix}.lora_A.weight": right[None] * 0.3, f"{prefix}.lora_B.weight": left[:, None].clone()}
-    save_file(factors, folder / "adapter_model.safetensors")
+    factors = {"model.layers.1.self_attn.q_proj": (right[None] * 0.3, left[:, None])}
+    save_adapter(folder, factors, lora_alpha=2, target_modules=["q_proj"], base_model_name_or_path=claimed)
     return left, right
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from tests.planted import add_rank_one, unit, weight
+from tests.planted import add_rank_one, save_adapter, unit, weight
 from tests.registries.hub_repos import claiming
 from tests.registries.hub_server import Fault, HubServer
 
@@ -22,14 +19,8 @@ def test_an_adapter_is_audited_against_the_base_that_it_names(
     hub: HubServer, cli: Callable[..., Any], base: Path, tmp_path: Path
 ) -> None:
     commit = hub.push("org/base", base)
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    module = "base_model.model.model.layers.1.self_attn.q_proj"
-    factors = {f"{module}.lora_A.weight": unit(64, 1)[None], f"{module}.lora_B.weight": unit(64, 2)[:, None].clone()}
-    save_file(factors, adapter / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "org/base"}
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
-    hub.push("org/adapter", adapter)
+    factors = {"model.layers.1.self_attn.q_proj": (unit(64, 1)[None], unit(64, 2)[:, None])}
+    hub.push("org/adapter", save_adapter(tmp_path / "adapter", factors, base_model_name_or_path="org/base"))
     done = cli("audit", "hf:org/adapter", "--format", "json")
     assert done.code == 0, done.err
     assert done.json["audit"]["base"]["ref"] == f"hf:org/base@{commit}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from registry_auditor.domain import BaseSource, ModelRef
 from registry_auditor.errors import RegistryError, RegistryUnavailable, UsageError
@@ -17,7 +15,7 @@ from registry_auditor.registries.cache import Cache
 from registry_auditor.registries.claims import Claim
 from registry_auditor.registries.mlflow import MlflowRegistry
 from tests import planted
-from tests.planted import WEIGHTS, unit, weight
+from tests.planted import WEIGHTS, save_adapter, unit, weight
 from tests.registries import mlflow_server
 from tests.registries.mlflow_server import folder_with
 
@@ -104,13 +102,8 @@ def test_a_model_that_mlflow_transformers_logged_is_put_together(
 def test_the_adapter_is_audited_and_not_the_base_beside_it(
     mlflow_url: str, mlflow: MlflowRegistry, unique: str, base: Path, tmp_path: Path
 ) -> None:
-    adapter = tmp_path / "logged" / "peft"
-    adapter.mkdir(parents=True)
-    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 2, "base_model_name_or_path": str(base)}
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
-    prefix = "base_model.model.model.layers.1.self_attn.q_proj"
-    factors = {f"{prefix}.lora_A.weight": unit(64, 1)[None], f"{prefix}.lora_B.weight": unit(64, 2)[:, None]}
-    save_file(factors, adapter / "adapter_model.safetensors")
+    factors = {"model.layers.1.self_attn.q_proj": (unit(64, 1)[None], unit(64, 2)[:, None])}
+    save_adapter(tmp_path / "logged" / "peft", factors, lora_alpha=2, base_model_name_or_path=str(base))
     logged = folder_with(tmp_path / "logged", base, "model")
     mlflow_server.register(mlflow_url, unique, logged)
     ref = mlflow.resolve(unique)

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from registry_auditor.errors import WeightsError
 from registry_auditor.weights import Snapshot, open_snapshot
-from tests.planted import WEIGHTS, llama, save, weight
+from tests.planted import WEIGHTS, gaussian, llama, save, save_adapter, weight
 from tests.weights.elsewhere import Elsewhere, described
 
 
@@ -34,19 +33,13 @@ def test_a_model_elsewhere_is_the_model(options: dict[str, Any], tmp_path: Path)
 
 
 def test_an_adapter_elsewhere_is_an_adapter(tmp_path: Path) -> None:
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    factors = {
-        "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight": torch.randn(2, 64),
-        "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight": torch.randn(64, 2),
-    }
-    save_file(factors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2}))
+    A, B = gaussian(2, 64), gaussian(64, 2)
+    folder = save_adapter(tmp_path / "adapter", {"model.layers.1.self_attn.q_proj": (A, B)})
     remote = described(folder, tmp_path / "home")
     with open_snapshot(tmp_path / "home", remote=remote) as snapshot:
         assert snapshot.adapter is not None
         (update,) = snapshot.adapter.updates
-        assert torch.equal(update.factors[1], factors[next(iter(factors))])
+        assert torch.equal(update.factors[1], A)
 
 
 def test_a_pickled_file_travels_whole_and_executes_nothing(tmp_path: Path) -> None:
