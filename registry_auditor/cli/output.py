@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WIDTH = 140
 """Of text that does not go to a terminal."""
+REST = 80
+"""What the other columns of a table have at least, however long the names in the first one are."""
 
 
 def print_json(value: Any) -> None:
@@ -47,6 +49,7 @@ def print_page(
     if not items:
         typer.echo(empty)
         return
+    from rich.cells import cell_len
     from rich.markup import escape
     from rich.table import Table
 
@@ -54,9 +57,11 @@ def print_page(
     for number, name in enumerate(columns):
         # The first column is what is copied into the next command: it must stay in one piece.
         table.add_column(name, header_style="dim", overflow="fold", no_wrap=number == 0)
-    for item in items:
-        table.add_row(*(escape(cell(item)) for cell in columns.values()))
+    rows = [[cell(item) for cell in columns.values()] for item in items]
+    for row in rows:
+        table.add_row(*map(escape, row))
     with console(None) as out:
+        out.width = max(out.width, REST + max(cell_len(row[0]) for row in rows))
         out.print(table)
     if after:
         typer.echo(f"There is more: --after {after}", err=True)

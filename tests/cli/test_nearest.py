@@ -81,7 +81,7 @@ def test_tells_which_other_model_learnt_the_same(cli: Cli, pair: tuple[Json, Jso
     assert (other["matched"], found["asked"], found["compared"], other["directions"]) == (1, 2, 1, 2)
     assert other["p_value"] < 1e-8
     text = cli("directions", "nearest", "--audit", ids[0])
-    assert "1 of 2" in text.out
+    assert "1 of 2" in text.out  # however long the path of the other model is
     assert "looked up 2 directions in 1 other models" in text.err
 
 
