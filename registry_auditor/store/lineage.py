@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
+from sqlalchemy import Select, and_, func, or_, select, union
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from registry_auditor.domain import BaseSource, ModelRef
@@ -58,41 +58,43 @@ def _around(session: Session, start: ModelRef, limit: int) -> list[Edge]:
 
 
 def _of(session: Session, limit: int, *, tuned: Collection[Entry] = (), base: Collection[Entry] = ()) -> list[Edge]:
-    if not (tuned or base):
+    """Edges from `tuned`, else those to `base`."""
+    if limit <= 0 or not (tuned or base):
         return []
     # Names alone may fit entries of other registries too.
+    known = aliased(ModelRow, select(ModelRow).where(newest.named(tuned or base)).cte("known"))
     if tuned:
-        return [edge for edge in _edges(session, limit, [newest.named(tuned, Tuned)]) if edge[0] in tuned]
-    return [edge for edge in _edges(session, limit, [newest.named(base, Base)]) if edge[1] in base]
+        return [edge for edge in _edges(session, limit, known, Base) if edge[0] in tuned]
+    return [edge for edge in _edges(session, limit, Tuned, known) if edge[1] in base]
 
 
-def _edges(session: Session, limit: int, conditions: Collection[ColumnElement[bool]]) -> list[Edge]:
-    if limit <= 0:
-        return []
-    told = union(_told(SightingRow, SightingRow.source, conditions), _told(AuditRow, AuditRow.base_source, conditions))
-    each = told.subquery()
+def _edges(session: Session, limit: int, tuned: type[ModelRow], base: type[ModelRow]) -> list[Edge]:
+    each = union(
+        _told(SightingRow, SightingRow.source, tuned, base), _told(AuditRow, AuditRow.base_source, tuned, base)
+    ).subquery()
     # An audit may know nobody who says so, or somebody else than the registry: each pair is one edge.
     names = (each.c.registry, each.c.name, each.c.base_registry, each.c.base_name)
     grouped = select(*names, func.max(each.c.source, type_=SightingRow.source.type)).group_by(*names)
     rows = session.execute(grouped.order_by(*names).limit(limit))
-    return [((tuned, name), (base, base_name), source) for tuned, name, base, base_name, source in rows]
+    return [((registry, name), (of, base_name), source) for registry, name, of, base_name, source in rows]
 
 
 def _told(
     table: type[SightingRow] | type[AuditRow],
     source: InstrumentedAttribute[BaseSource | None],
-    conditions: Collection[ColumnElement[bool]],
+    tuned: type[ModelRow],
+    base: type[ModelRow],
 ) -> Select[str, str, str, str, BaseSource | None]:
-    other = ~and_(Tuned.within == Base.within, Tuned.name == Base.name)
     return (
         select(
-            Tuned.within.label("registry"),
-            Tuned.name.label("name"),
-            Base.within.label("base_registry"),
-            Base.name.label("base_name"),
+            tuned.within.label("registry"),
+            tuned.name.label("name"),
+            base.within.label("base_registry"),
+            base.name.label("base_name"),
             source.label("source"),
         )
-        .join(Tuned, Tuned.id == table.model_id)
-        .join(Base, Base.id == table.base_id)
-        .where(other, *conditions)
+        .select_from(table)
+        .join(tuned, tuned.id == table.model_id)
+        .join(base, base.id == table.base_id)
+        .where(~and_(tuned.within == base.within, tuned.name == base.name))
     )

@@ -38,10 +38,10 @@ def _newest(entries: Collection[Entry]) -> Select[str]:
     return of_entry.group_by(ModelRow.within, ModelRow.name)
 
 
-def named(entries: Collection[Entry], table: type[ModelRow] = ModelRow) -> ColumnElement[bool]:
+def named(entries: Collection[Entry]) -> ColumnElement[bool]:
     """On `models`: those of `entries`, and those of the same name elsewhere; pairs would keep SQLite from an index."""
     registries, names = ({entry[place] for entry in entries} for place in (0, 1))
-    return and_(table.within.in_(registries), table.name.in_(names))
+    return and_(ModelRow.within.in_(registries), ModelRow.name.in_(names))
 
 
 def of_models(session: Session, ids: Sequence[int]) -> dict[int, Audit]:
