@@ -44,6 +44,7 @@ def test_what_is_not_there_is_a_page_for_people_and_a_problem_for_programs(clien
     ("path", "status", "cause", "remedy"),
     [
         ("/findings?severity=grave", 422, "severity: Input should be", "correct what was given"),
+        ("/findings?code=******", 422, "has more than 5 stars", "correct what was given"),
         ("/findings?after=x", 422, "", "correct what was given"),
         ("/findings/ab/triage", 405, "it takes what a form sends", "send it from there"),
         ("/directions/ff/-1", 422, "ordinal: Input should be", "correct what was given"),
