@@ -59,7 +59,7 @@ def create_app(settings: Settings, store: Store | None = None, *, open_to_all: b
     app.include_router(health.router(standing))
     app.include_router(metrics.router(standing, hooks))
     openapi.install(app)
-    pages.install(app, opened, settings, app.state.access)
+    pages.install(app, opened, app.state.access)
     return app
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from registry_auditor.api.pages.visit import Here
-from registry_auditor.api.recent import Recent
 from registry_auditor.domain import Audit, AuditState, FindingOrder, Severity, Verdict
 from registry_auditor.store import Backlog, Sighting, Store, StoredFinding
 
+pages = APIRouter(include_in_schema=False)
 SHOWN = 8
 
 
@@ -51,14 +51,7 @@ def worst(store: Store, *, limit: int) -> tuple[StoredFinding, ...]:
     return store.findings(sort=FindingOrder.SEVERITY, counts=True, severity=Severity.LOW, limit=limit).items
 
 
-def router(store: Store) -> APIRouter:
-    """The route; what it shows is a few seconds old at most."""
-    recent = Recent(lambda: read(store))
-    routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/")
-    def overview(visit: Here) -> HTMLResponse:
-        """The first page."""
-        return visit.page("overview.html", "Overview", now=recent())
-
-    return routes
+@pages.get("/")
+def overview(visit: Here) -> HTMLResponse:
+    """The first page; what it shows is a few seconds old at most."""
+    return visit.page("overview.html", "Overview", now=visit.request.app.state.overview())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 
 from registry_auditor.api.access import Access
 from registry_auditor.api.pages import (
@@ -20,20 +20,15 @@ from registry_auditor.api.pages import (
     triage,
 )
 from registry_auditor.api.pages.site import refusal
-from registry_auditor.api.pages.visit import entrance
-from registry_auditor.config import Settings
+from registry_auditor.api.recent import Recent
 from registry_auditor.store import Store
 
-INSIDE = (analyzers, asking, audits, directions, findings, models, registries, suppressions, triage)
+INSIDE = (overview, analyzers, asking, audits, directions, findings, models, registries, suppressions, triage)
 
 
-def install(app: FastAPI, store: Store, settings: Settings, access: Access) -> None:
-    """Afterwards `app` has the pages, and what is wrong is told to people as a page."""
+def install(app: FastAPI, store: Store, access: Access) -> None:
+    """Afterwards `app`, whose state holds what pages need, has them, and what is wrong is told to people as a page."""
     app.state.page_of_problem = refusal
-    app.include_router(assets.router())
-    app.include_router(session.router(access))
-    inside = APIRouter(include_in_schema=False, dependencies=[Depends(entrance(store, settings, access))])
-    inside.include_router(overview.router(store))
-    for each in INSIDE:
-        inside.include_router(each.pages)
-    app.include_router(inside)
+    app.state.overview = Recent(lambda: overview.read(store))
+    for routes in (assets.router(), session.router(access), *(each.pages for each in INSIDE)):
+        app.router.routes.extend(routes.routes)

@@ -69,28 +69,21 @@ class Visit:
         return self.access.caller(self.request, scope)
 
 
-def current(request: Request) -> Visit:
-    """The visit that `entrance` has let in."""
-    visit: Visit = request.state.visit
-    return visit
+def enter(request: Request) -> Visit:
+    """The visit of whoever may read; others are sent to sign in."""
+    state = request.app.state
+    access: Access = state.access
+    try:
+        principal = access.caller(request, Scope.READ)
+    except HTTPException as error:
+        if error.status_code != HTTPStatus.UNAUTHORIZED:
+            raise
+        raise HTTPException(HTTPStatus.SEE_OTHER, headers={"location": sign_in(request)}) from error
+    return Visit(request, state.store, state.settings, access, principal)
 
 
-Here = Annotated[Visit, Depends(current)]
-
-
-def entrance(store: Store, settings: Settings, access: Access) -> Any:
-    """A dependency of all pages: whoever may not read is sent to sign in."""
-
-    def enter(request: Request) -> None:
-        try:
-            principal = access.caller(request, Scope.READ)
-        except HTTPException as error:
-            if error.status_code != HTTPStatus.UNAUTHORIZED:
-                raise
-            raise HTTPException(HTTPStatus.SEE_OTHER, headers={"location": sign_in(request)}) from error
-        request.state.visit = Visit(request, store, settings, access, principal)
-
-    return enter
+Here = Annotated[Visit, Depends(enter)]
+"""What every page takes: so it is shown to nobody who may not read."""
 
 
 def sign_in(request: Request) -> str:
