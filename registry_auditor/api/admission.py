@@ -29,11 +29,11 @@ def admitted(store: Store, settings: Settings, text: str) -> ModelRef:
     try:
         ref = ModelRef.parse(text)
     except ValueError as error:
-        raise UsageError(f"model: {error}") from None
+        raise UsageError(str(error)) from None
     if ref.registry not in ADMISSIONS:
-        raise UsageError(f"model: unknown registry {ref.registry[:50]!r}; known: {', '.join(ADMISSIONS)}")
+        raise UsageError(f"unknown registry {ref.registry[:50]!r}; known: {', '.join(ADMISSIONS)}")
     if ref.revision is not None and not (REVISION.fullmatch(ref.revision) and ".." not in ref.revision):
-        raise UsageError(f"model: {ref.revision[:200]!r} is no revision; pass a commit, branch, version or digest")
+        raise UsageError(f"{ref.revision[:200]!r} is no revision; pass a commit, branch, version or digest")
     return ADMISSIONS[ref.registry](store, settings, ref)
 
 
@@ -47,7 +47,7 @@ def _folder(store: Store, settings: Settings, ref: ModelRef) -> ModelRef:
 
 def _hub(store: Store, settings: Settings, ref: ModelRef) -> ModelRef:
     if not HUB_NAME.fullmatch(ref.name) or ".." in ref.name:
-        raise UsageError(f"model: {ref.name[:200]!r} is no name of a model; write hf:org/name")
+        raise UsageError(f"{ref.name[:200]!r} is no name of a model; write hf:org/name")
     author = ref.name.partition("/")[0]
     watched = {spec.partition(":")[2] for spec in settings.registries if spec.startswith("hf:")}
     if author not in watched and ref.name not in watched and not _shown(store, settings, ref):
@@ -57,7 +57,7 @@ def _hub(store: Store, settings: Settings, ref: ModelRef) -> ModelRef:
 
 def _mlflow(store: Store, settings: Settings, ref: ModelRef) -> ModelRef:
     if not MLFLOW_NAME.fullmatch(ref.name):
-        raise UsageError(f"model: {ref.name[:200]!r} is no name of a registered model; write mlflow:name@version")
+        raise UsageError(f"{ref.name[:200]!r} is no name of a registered model; write mlflow:name@version")
     if not any(spec.startswith("mlflow:") for spec in settings.registries):
         raise _stranger(ref, "mlflow:URL")
     return ref
@@ -84,6 +84,6 @@ def _shown(store: Store, settings: Settings, ref: ModelRef) -> bool:
 
 def _stranger(ref: ModelRef, remedy: str) -> UsageError:
     return UsageError(
-        f"model: no watched registry shows {ref.registry}:{ref.name[:300]}; "
+        f"no watched registry shows {ref.registry}:{ref.name[:300]}; "
         f"add {remedy}, to the setting registries of the server"
     )

@@ -59,7 +59,7 @@ def _job(visit: Visit, wish: Wish) -> tuple[Job, dict[str, str]]:
         try:
             return admitted(visit.store, visit.settings, given)
         except UsageError as error:
-            problems[field] = str(error).removeprefix("model: ")
+            problems[field] = str(error)
             return ModelRef("", given)
 
     if wish.model is None:

@@ -26,11 +26,13 @@ from registry_auditor.api.v1.given import (
 )
 from registry_auditor.api.v1.routing import routes_of
 from registry_auditor.api.v1.shapes import Audit, Coverage, Items, Run, Sent, Shape
-from registry_auditor.domain import AuditState, BaseSource, Job, Severity, Verdict
+from registry_auditor.config import Settings
+from registry_auditor.domain import AuditState, BaseSource, Job, ModelRef, Severity, Verdict
 from registry_auditor.errors import UsageError
 from registry_auditor.report import MEDIA_TYPES, SUFFIXES, ReportFormat, coverage, gather, records, render
 from registry_auditor.report.baseline import baseline
 from registry_auditor.report.records import Json
+from registry_auditor.store import Store
 
 routes = routes_of("audits")
 
@@ -85,8 +87,8 @@ def list_audits(store: Kept, page: Paging, only: Annotated[Only, Query()]) -> Js
 def submit_audit(store: Kept, settings: Set, by: Submitter, wanted: Wanted, response: Response) -> Json:
     """Ask for an audit. Of one that is not finished there is no second: everybody gets the same."""
     job = Job(
-        model=admitted(store, settings, wanted.model),
-        base=None if wanted.base is None else admitted(store, settings, wanted.base),
+        model=_admitted(store, settings, "model", wanted.model),
+        base=None if wanted.base is None else _admitted(store, settings, "base", wanted.base),
         base_source=None if wanted.base is None else BaseSource.OPERATOR,
         fail_on=wanted.fail_on or settings.fail_on,
         wish=wanted.analyzers,
@@ -154,3 +156,10 @@ def get_report(
 def cancel_audit(store: Kept, by: Submitter, audit_id: Id, response: Response) -> Json:
     """Take back an audit that is not done; what its runs have found stays."""
     return records.audit(once(store, by, response, lambda: store.requests.cancel(audit_id, by=by)))
+
+
+def _admitted(store: Store, settings: Settings, field: str, name: str) -> ModelRef:
+    try:
+        return admitted(store, settings, name)
+    except UsageError as error:
+        raise UsageError(f"{field}: {error}") from None

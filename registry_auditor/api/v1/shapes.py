@@ -60,6 +60,7 @@ class Problem(Shape):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["there is no audit 0199"])
+    instance: str | None = Field(None, description="Of an unexpected error: what the log of the server calls it.")
     errors: list[Fault] | None = Field(None, description="Fields that do not fit, for a 422.")
 
 

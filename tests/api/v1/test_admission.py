@@ -91,6 +91,8 @@ def test_the_setting_that_would_admit_it_is_named(watched: Api) -> None:
         "add hf:other or hf:other/model, to the setting registries" in ask(watched, "hf:other/model").json()["detail"]
     )
     assert "mlflow:URL" in ask(watched, "mlflow:model@1").json()["detail"]
+    told = ask(watched, "hf:org/tuned", base="hf:other/base").json()["detail"]
+    assert told.startswith("base: no watched registry shows hf:other/base")
 
 
 def test_mlflow_models_are_admitted_where_mlflow_is_watched(open_api: Open) -> None:
