@@ -27,13 +27,15 @@ SHOWN = 20
 @app.command("list")
 def list_(
     model: options.Model = None,
-    verdict: Annotated[Verdict | None, typer.Option("--verdict", help="Only those whose newest audit has it.")] = None,
+    verdict: Annotated[
+        Verdict | None, typer.Option("--verdict", help="Only those whose newest finished audit has it.")
+    ] = None,
     limit: options.Limit = 50,
     after: options.After = None,
     form: options.AsFormat = Format.TEXT,
     db: options.DB = None,
 ) -> None:
-    """Models by name: how the newest audit of each ended, and what it found.
+    """Models by name: how the newest finished audit of each ended, and what it found.
 
     Example: registry-auditor models list --model 'hf:org/*' --verdict fail
     """

@@ -9,13 +9,14 @@ from sqlalchemy import Engine
 
 from registry_auditor.domain import Audit, Job, Queue, Run, StepKey, SubjectKey, Verdict
 from registry_auditor.errors import UsageError
-from registry_auditor.store import found, queue, read, schema, totals, write
+from registry_auditor.store import queue, read, schema, totals, write
 from registry_auditor.store.analyzers import Analyzers
 from registry_auditor.store.bank_files import BankFiles
 from registry_auditor.store.banks import BankFolder, group
 from registry_auditor.store.directions import Directions
 from registry_auditor.store.engine import connect, parse, shown, sqlite_file
 from registry_auditor.store.filters import AuditFilters, FindingFilters
+from registry_auditor.store.findings import listing
 from registry_auditor.store.models import Models
 from registry_auditor.store.part import PAGE, Part
 from registry_auditor.store.people.suppressions import Suppressions
@@ -213,7 +214,7 @@ class Store(Part):
         self, *, limit: int = PAGE, after: str | None = None, **filters: Unpack[FindingFilters]
     ) -> Page[StoredFinding]:
         """Findings, newest first unless told; of an interrupted audit, those of the latest run of each step."""
-        return self._read(found.findings, limit=limit, after=after, **filters)
+        return self._read(listing.findings, limit=limit, after=after, **filters)
 
     def finding(self, id_or_prefix: str) -> StoredFinding:
         """The finding whose id begins so. Raises NotFound if there is none, or more than one."""

@@ -26,7 +26,8 @@ from registry_auditor.domain import (
     TriageState,
 )
 from registry_auditor.errors import UsageError
-from registry_auditor.store import Page, Store, StoredFinding, found, wording
+from registry_auditor.store import Page, Store, StoredFinding
+from registry_auditor.store.findings import listing, wording
 from registry_auditor.store.tables import FindingRow
 
 ME = Author("cli:me")
@@ -159,7 +160,7 @@ def test_every_question_gives_what_fits_in_its_order_page_by_page(
 ) -> None:
     store, everything = filled
     by_age = everything if order is not FindingOrder.FPR else everything[::-1]
-    ask = partial(store._read, found.findings, few=few, sort=order)
+    ask = partial(store._read, listing.findings, few=few, sort=order)
     for name, (query, fits) in QUESTIONS.items():
         expected = [one.id for one in sorted(by_age, key=KEYS[order]) if fits(one)]
         assert expected or name.startswith("no "), name

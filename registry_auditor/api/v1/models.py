@@ -28,7 +28,7 @@ ModelId = Annotated[
 
 
 class Model(Shape):
-    """A registry entry and how its newest audit stands."""
+    """A registry entry and how its newest finished audit ended."""
 
     id: str = Field(examples=["aGY6b3JnL3R1bmVk"])
     ref: Reference
@@ -36,7 +36,9 @@ class Model(Shape):
     last_seen_at: Moment | None
     worst: Severity | None
     counts: Counts
-    audit: Audit | None = Field(description="The newest audit of any revision.")
+    audit: Audit | None = Field(
+        description="The newest finished audit of any revision; while none is finished, the newest."
+    )
 
 
 class ClaimedBase(Shape):
@@ -72,7 +74,7 @@ class Descent(Shape):
     model: Entry
     base: Entry
     source: BaseSource | None
-    verdict: Verdict | None = Field(description="Of the newest audit of the model.")
+    verdict: Verdict | None = Field(description="Of the newest finished audit of the model.")
 
 
 class Lineage(Shape):
@@ -104,7 +106,7 @@ class Diff(Shape):
 
 @routes.get("/models", response_model=Items[Model])
 def list_models(store: Kept, page: Paging, model: Glob = None, verdict: Verdict | None = None) -> Json:
-    """Models by name; `verdict`: of their newest audit."""
+    """Models by name; `verdict`: of their newest finished audit."""
     return answer(store.models.list(model_glob=model, verdict=verdict, **page.place), answers.model)
 
 

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from registry_auditor.domain import FindingOrder, Severity, TriageState
 from registry_auditor.store import filters as only
-from registry_auditor.store import read, wording
+from registry_auditor.store import read
 from registry_auditor.store.engine import one_by_one
 from registry_auditor.store.filters import APART, Conditions, FindingFilters
+from registry_auditor.store.findings import wording
+from registry_auditor.store.findings.ordering import Kind
 from registry_auditor.store.ids import first_at
-from registry_auditor.store.ordering import Kind
 from registry_auditor.store.people.standing import counting, of_state
 from registry_auditor.store.tables import AuditRunRow, FindingRow, KindRow
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from registry_auditor.domain import FindingOrder
 from registry_auditor.store import read, rows
 from registry_auditor.store.filters import Conditions, FindingFilters
-from registry_auditor.store.narrowing import FEW, Question, question
-from registry_auditor.store.ordering import Piece, final, next_of, pieces, place_of, whole
+from registry_auditor.store.findings.narrowing import FEW, Question, question
+from registry_auditor.store.findings.ordering import Piece, final, next_of, pieces, place_of, whole
 from registry_auditor.store.people.standing import with_standings
 from registry_auditor.store.records import Page, StoredFinding
 from registry_auditor.store.tables import AuditRow, AuditRunRow, FindingRow, ModelRow
