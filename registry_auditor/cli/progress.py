@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
 
 LINE_EVERY_S = 10.0
 Tell = Callable[[str, int, int], None]
@@ -17,6 +20,8 @@ Tell = Callable[[str, int, int], None]
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Tell]:
     """A function to be told what is being done, and how many of how many parts of it are."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     if quiet:
         yield lambda what, done, total: None
@@ -29,6 +34,8 @@ def progress(*, quiet: bool = False) -> Iterator[Tell]:
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Tell]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
