@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import (
     URL,
@@ -34,6 +34,9 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from registry_auditor.domain import digest_of
 from registry_auditor.errors import StoreError, UsageError
 from registry_auditor.store.columns import UtcDateTime, to_json
+
+if TYPE_CHECKING:
+    import psycopg
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,7 +133,16 @@ def connect(url: URL) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_connected)
         event.listen(engine, "begin", _sqlite_begins)
+    else:
+        event.listen(engine, "connect", _postgresql_connected)
     return engine
+
+
+def _postgresql_connected(connection: psycopg.Connection, _record: object) -> None:
+    # To compile a plan takes longer than to carry it out: we ask for pages, not for reports.
+    connection.autocommit = True
+    connection.execute("SET jit = off")
+    connection.autocommit = False
 
 
 def _sqlite_connected(connection: sqlite3.Connection, _record: object) -> None:
