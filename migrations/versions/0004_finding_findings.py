@@ -15,8 +15,8 @@ ADDED = {
     "sightings": (["base_id"],),
 }
 # As SQLite's tokenizer has it: PostgreSQL's own would keep `model.layers.3` in one piece.
-WORDS = r"""strip(to_tsvector('simple',
-    translate(left(message, 10000), E'!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32))))"""
+WORDS = r"""to_tsvector('simple',
+    translate(left(message, 10000), E'!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))"""
 ADD_WORDS = """
 INSERT INTO finding_numbers (finding_id) VALUES (new.id);
 INSERT INTO finding_words (rowid, message) VALUES (last_insert_rowid(), substr(new.message, 1, 10000));
@@ -37,13 +37,13 @@ def upgrade() -> None:
         sa.Column("analyzer", sa.Text, primary_key=True),
     )
     op.execute("INSERT INTO kinds SELECT DISTINCT code, severity, analyzer FROM findings")
-    _tally("tallies", "runs", "SELECT run_id, severity, count(*) FROM findings GROUP BY run_id, severity")
-    _tally(
-        "audit_tallies",
-        "audits",
-        "SELECT audit_id, severity, sum(findings) FROM audit_runs JOIN tallies ON tallies.run_id = audit_runs.run_id "
-        "JOIN audits ON audits.id = audit_id WHERE state = 'done' GROUP BY audit_id, severity",
+    op.create_table(
+        "tallies",
+        sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+        sa.Column("severity", Choice, primary_key=True),
+        sa.Column("findings", sa.Integer, nullable=False),
     )
+    op.execute("INSERT INTO tallies SELECT run_id, severity, count(*) FROM findings GROUP BY run_id, severity")
     _add_words[op.get_context().dialect.name]()
 
 
@@ -53,11 +53,10 @@ def downgrade() -> None:
         op.execute("DROP TABLE finding_words")
         op.execute("DROP TABLE finding_numbers")
     else:
+        op.execute("DROP INDEX ix_findings_words")
         op.execute("DROP INDEX ix_models_beginning")
-        op.execute("ALTER TABLE findings DROP COLUMN finding_words")
     op.drop_index("ix_audits_latest", "audits")
     op.drop_column("audits", "latest")
-    op.drop_table("audit_tallies")
     op.drop_table("tallies")
     op.drop_table("kinds")
     for table, indexes in ADDED.items():
@@ -74,19 +73,7 @@ def _mark_latest() -> None:
         "JOIN models ON models.id = audits.model_id WHERE audits.state = 'done' GROUP BY models.registry, models.name)"
     )
     latest = sa.text("latest")
-    columns = ["verdict", "model_id", "id"]
-    op.create_index("ix_audits_latest", "audits", columns, sqlite_where=latest, postgresql_where=latest)
-
-
-def _tally(table: str, of: str, counted: str) -> None:
-    op.create_table(
-        table,
-        sa.Column(f"{of[:-1]}_id", sa.Text, sa.ForeignKey(f"{of}.id"), primary_key=True),
-        sa.Column("severity", Choice, primary_key=True),
-        sa.Column("findings", sa.Integer, nullable=False),
-        sqlite_with_rowid=False,
-    )
-    op.execute(f"INSERT INTO {table} {counted}")
+    op.create_index("ix_audits_latest", "audits", ["verdict", "id"], sqlite_where=latest, postgresql_where=latest)
 
 
 def _sqlite() -> None:
@@ -105,9 +92,7 @@ def _sqlite() -> None:
 
 def _postgresql() -> None:
     op.execute("CREATE INDEX ix_models_beginning ON models (registry, name text_pattern_ops)")
-    # Kept, not only indexed: to take a message apart again takes longer than all else that is asked of it.
-    op.execute(f"ALTER TABLE findings ADD COLUMN finding_words tsvector GENERATED ALWAYS AS ({WORDS}) STORED")
-    op.execute("CREATE INDEX ix_findings_words ON findings USING gin (finding_words)")
+    op.execute(f"CREATE INDEX ix_findings_words ON findings USING gin (({WORDS}))")
 
 
 _add_words = {"sqlite": _sqlite, "postgresql": _postgresql}

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from registry_auditor.domain import AuditState, Job, ModelRef, Queue, Severity, StepKey, Verdict
+from registry_auditor.domain import AuditState, Finding, Job, ModelRef, Queue, Run, Severity, StepKey, Verdict
 from registry_auditor.store import Store, upgrade
 from registry_auditor.store.columns import UtcDateTime
 from registry_auditor.store.engine import connect, parse
@@ -124,3 +125,28 @@ def test_an_upgraded_database_takes_new_audits(empty_url: str, banks: str, job: 
         audit, queued = store.ensure(job(queue=Queue.GPU))
         assert queued
         assert store.waiting(Queue.GPU, limit=10) == [audit.id]
+
+
+def test_findings_are_counted_and_found_by_their_words_as_before(
+    empty_url: str, banks: str, job: Callable[..., Job], run: Callable[..., Run], finding: Finding
+) -> None:
+    upgrade(empty_url)
+    asked: list[object] = []
+    with Store.open(empty_url, banks=banks) as store:
+        audit = store.submit(job())
+        store.save(audit.id, run(findings=(finding, replace(finding, severity=Severity.LOW))))
+        store.finish(audit.id, Verdict.FAIL, "one high finding")
+        asked.append(told(store, finding))
+    for revision in ("0005", "0003"):
+        with at(empty_url, revision):
+            pass
+        upgrade(empty_url)
+        with Store.open(empty_url, banks=banks) as store:
+            asked.append(told(store, finding))
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0] == ({**dict.fromkeys(Severity, 0), finding.severity: 1, Severity.LOW: 1}, 2)
+
+
+def told(store: Store, finding: Finding) -> tuple[dict[Severity, int], int]:
+    """What all models show, and how many findings say what this one says."""
+    return store.models.severities(), len(store.findings(text=finding.message.split()[0]).items)
