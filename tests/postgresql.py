@@ -14,13 +14,15 @@ from psycopg.conninfo import conninfo_to_dict
 from registry_auditor.store import upgrade
 from registry_auditor.store.tables import Tables
 
-SHARED = "migrated"
-"""The database that tests use one after the other; those that change its schema make their own after it."""
+MIGRATED = "migrated"
+"""A database with our tables that nobody writes to: tests that need one of their own copy it."""
+SHARED = "shared"
+"""The database that tests use one after the other."""
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a server that has one migrated database."""
+    """The address of a server that has both."""
     with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as data:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("XDG_RUNTIME_DIR", runtime)  # else its import warns on a machine without a login session
@@ -32,8 +34,9 @@ def postgres() -> Iterator[str]:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET synchronous_commit = off")
             connection.execute("SELECT pg_reload_conf()")
-            connection.execute(f"CREATE DATABASE {SHARED}")
-        upgrade(server.get_uri(SHARED))
+            connection.execute(f"CREATE DATABASE {MIGRATED}")
+            upgrade(server.get_uri(MIGRATED))
+            connection.execute(f"CREATE DATABASE {SHARED} TEMPLATE {MIGRATED}")
         yield uri
         server.cleanup()
 

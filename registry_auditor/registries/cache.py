@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -137,14 +138,15 @@ class Cache:
                 return
             self._growth.added = 0
         self._sweep()
-        entries = sorted(_entries(self.folder / "entries"))
-        excess = sum(size for _, size, _ in entries) - self.limit_bytes
-        for _, size, path in entries:
+        entries = list(_entries(self.folder / "entries"))
+        excess = sum(entry.size_bytes for entry in entries) - self.limit_bytes
+        # A clock of files ticks every few milliseconds: of those that were asked for in one tick, the larger goes.
+        for entry in sorted(entries, key=lambda entry: (entry.asked_at, -entry.size_bytes)):
             if excess <= 0:
                 break
-            if path != asked:
-                self._discard(path)
-                excess -= size
+            if entry.path != asked:
+                self._discard(entry.path)
+                excess -= entry.size_bytes
 
     def _discard(self, path: Path) -> None:
         discarded = self._partials / f"{path.name}.{uuid.uuid4().hex}"
@@ -167,11 +169,16 @@ def _touched(path: Path) -> bool:
     return True
 
 
-def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """When each entry was last asked for, its bytes, and where it is."""
+class _Entry(NamedTuple):
+    asked_at: float
+    size_bytes: int
+    path: Path
+
+
+def _entries(folder: Path) -> Iterator[_Entry]:
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
-            yield path.stat().st_mtime, _size(path), path
+            yield _Entry(path.stat().st_mtime, _size(path), path)
 
 
 def _size(path: Path) -> int:

@@ -16,7 +16,7 @@ from registry_auditor.store import Watched, check
 from tests.api.answers import is_problem
 from tests.api.conftest import Service, Start
 from tests.api.senders import from_hub
-from tests.postgresql import SHARED, away
+from tests.postgresql import MIGRATED, away
 
 PASSWORD = "correct-horse-battery-staple"
 
@@ -65,7 +65,7 @@ def test_an_older_schema_is_a_problem_with_a_remedy(start: Start, sqlite_url: st
 def test_while_the_database_is_away_senders_are_asked_to_come_back(
     start: Start, new_database: Callable[[str], str]
 ) -> None:
-    address = new_database(SHARED)
+    address = new_database(MIGRATED)
     service = start(address)
     assert service.post(from_hub()).status_code == 202
     with away(address) as name:

@@ -128,6 +128,15 @@ def test_what_was_not_asked_for_the_longest_goes_first(cache: Cache) -> None:
     assert [name for name in "abc" if paths[name].exists()] == ["a", "b"]
 
 
+def test_of_what_was_asked_for_at_the_same_time_the_larger_goes_first(cache: Cache) -> None:
+    small, large = cache.file("small", writing(bytes(100))), cache.file("large", writing(bytes(800)))
+    for path in (small, large):
+        os.utime(path, (1, 1))
+    cache.file("another", writing(bytes(500)))
+    assert small.exists()
+    assert not large.exists()
+
+
 def test_what_was_just_asked_for_stays_even_if_it_is_larger_than_the_limit(cache: Cache) -> None:
     cache.file("small", writing(b"x"))
     large = cache.file("large", writing(b"x" * 5000))

@@ -30,7 +30,7 @@ from registry_auditor.domain import (
 )
 from registry_auditor.store import Store
 from registry_auditor.store.banks import BankFolder
-from tests.postgresql import SHARED
+from tests.postgresql import MIGRATED
 from tests.store.vectors import Saved, Vectors
 
 
@@ -39,7 +39,7 @@ def own_url(request: pytest.FixtureRequest) -> str:
     """What `url` is, for tests that change the schema."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("new_database")(SHARED)
+    return request.getfixturevalue("new_database")(MIGRATED)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

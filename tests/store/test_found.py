@@ -154,7 +154,7 @@ QUESTIONS: dict[str, tuple[Query, Callable[[StoredFinding], bool]]] = {
 
 
 @pytest.mark.parametrize("order", FindingOrder)
-@pytest.mark.parametrize("few", [0, found.FEW])
+@pytest.mark.parametrize("few", [0, listing.FEW])
 def test_every_question_gives_what_fits_in_its_order_page_by_page(
     filled: tuple[Store, list[StoredFinding]], few: int, order: FindingOrder
 ) -> None:

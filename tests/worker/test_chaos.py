@@ -16,6 +16,7 @@ import pytest
 from registry_auditor.domain import AuditState, RunStatus, Verdict
 from registry_auditor.errors import StoreError
 from registry_auditor.store import Store
+from tests.postgresql import MIGRATED
 from tests.worker.conftest import Broker, Workers, job
 
 AUDITS = 30
@@ -28,7 +29,7 @@ WORKER = ("worker", "--queue", "cpu")
 def test_nothing_is_lost_or_done_twice_whatever_dies(
     workers: Workers, broker: Broker, new_database: Callable[[str], str], base: Path, fine_tunes: Any
 ) -> None:
-    url = new_database("migrated")
+    url = new_database(MIGRATED)
     workers.environment["REGISTRY_AUDITOR_DB"] = url
     models = fine_tunes(AUDITS)
     (models[-1] / "poison").touch()

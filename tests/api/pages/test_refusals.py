@@ -18,7 +18,7 @@ from registry_auditor.config import Settings
 from registry_auditor.domain import Scope
 from registry_auditor.store import Store
 from tests.api.pages.conftest import BROWSER, Client, audit_of, signed_in
-from tests.postgresql import SHARED, away
+from tests.postgresql import MIGRATED, away
 
 PAGE, PROBLEM = "text/html; charset=utf-8", "application/problem+json"
 MISSING = ("/nothing", "/findings/ffffffff", "/models/zz", "/directions/ff/1", "/analyzers/none", "/audits/ffff")
@@ -103,7 +103,7 @@ def test_a_mistake_of_ours_is_a_page_with_a_number_that_the_log_has(
 def test_while_the_database_is_away_every_page_says_so(
     new_database: Callable[[str], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = new_database(SHARED)
+    url = new_database(MIGRATED)
     with Store.open(url, banks=str(tmp_path)) as store:
         inside = TestClient(create_app(Settings(db=url), store), base_url="http://127.0.0.1", headers=BROWSER)
         signed_in(inside, store, Scope.ADMIN)
