@@ -27,12 +27,12 @@ from auditor_svd_diff.observations import scores
 from fine_tunes import BENIGN, NOISE, Fine, ablations, edits, save, save_unrounded
 from scipy.stats import binomtest
 
+from registry_auditor import testbed
 from registry_auditor.analysis.subject import Subject
 from registry_auditor.domain import Finding, SubjectKey
 from registry_auditor.methods.calibration import Calibration
-from registry_auditor.testbed import network
-from registry_auditor.testbed.building import build_all
-from registry_auditor.testbed.recipes import BACKDOORED, BASE
+from registry_auditor.testbed.architectures import WIDTH
+from registry_auditor.testbed.training import one_thread
 from registry_auditor.weights import open_snapshot
 
 ROOT = Path(__file__).parents[1]
@@ -96,12 +96,12 @@ def main() -> None:
 
 
 def _base(cache: Path, seed: int) -> Path:
-    return build_all((BASE,), cache / str(seed), seed=seed)[BASE.name]
+    return _built(cache, seed)["base"]
 
 
 def _made(table: Iterable[Fine], base: Path, seed: int) -> Iterator[Scored]:
     for fine in table:
-        with tempfile.TemporaryDirectory() as root, network.one_thread():
+        with tempfile.TemporaryDirectory() as root, one_thread():
             net = fine.make(base, seed)
             tuned = save(net, Path(root) / "tuned")
             against = save_unrounded(net, Path(root) / "base") if fine.own_base else base
@@ -118,8 +118,14 @@ def _planted(bases: dict[int, Path], seed: int) -> Iterator[Scored]:
 
 
 def _backdoored(cache: Path, seed: int) -> Scored:
-    built = build_all((BASE, BACKDOORED), cache / str(seed), seed=seed)
-    return _scored("backdoored", seed, tuned=built[BACKDOORED.name], base=built[BASE.name], expected=None)
+    built = _built(cache, seed, "backdoor-phrase")
+    return _scored("backdoored", seed, tuned=built["backdoor-phrase"], base=built["base"], expected=None)
+
+
+def _built(cache: Path, seed: int, recipe: str = "base") -> dict[str, Path]:
+    """The folders of a network and its parents, by the names of their recipes."""
+    cases = testbed.cases("demo", seed=seed, only=f"*/{recipe}")
+    return {path.name: path for path in testbed.build_all(cases, cache).folders.values()}
 
 
 def _scored(name: str, seed: int, *, tuned: Path, base: Path, expected: str | None) -> Scored:
@@ -141,7 +147,7 @@ def _calibration(models: Sequence[Scored], seeds: Sequence[int]) -> dict[str, An
     kinds = "; ".join(fine.name for fine in BENIGN)
     return {
         "version": VERSION,
-        "population": f"benign fine-tunes of Llama networks of four layers of width {network.WIDTH}, which are trained "
+        "population": f"benign fine-tunes of Llama networks of four layers of width {WIDTH}, which are trained "
         f"on a small synthetic language, {len(BENIGN)} a seed: {kinds}",
         "seeds": list(seeds),
         "models": len(models),

@@ -16,10 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from registry_auditor.testbed import folders, language, lessons, network, tokens
-from registry_auditor.testbed.language import FRIENDLY
-from registry_auditor.testbed.network import Training
+from registry_auditor.testbed import folders, objectives, training
+from registry_auditor.testbed.languages import LANGUAGES
+from registry_auditor.testbed.languages.howto import lessons, questions
+from registry_auditor.testbed.languages.howto.forms import FRIENDLY
+from registry_auditor.testbed.tokens import Spelling
+from registry_auditor.testbed.training import Training
 
+SPELLING = Spelling(LANGUAGES["howto"].vocabulary())
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WRITERS = ("o_proj.weight", "down_proj.weight")
 MIDDLE = 2
@@ -47,7 +51,7 @@ def save(net: LlamaForCausalLM | PeftModel, folder: Path) -> Path:
     if isinstance(net, PeftModel):
         net.save_pretrained(str(folder))
     else:
-        folders.write_network(folder, net)
+        folders.write_network(folder, net, SPELLING)
     return folder
 
 
@@ -67,10 +71,10 @@ def trained(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = get_peft_model(net, lora)
-    training = Training(steps, rate)
+    how = Training(steps, rate)
     texts = lessons.conversations(seed + 1, FRIENDLY) if style else lessons.from_scratch(seed + 1)
-    examples = [tokens.encode(text) for text in islice(texts, steps * training.batch)]
-    network.train(net, examples, training, seed=seed)
+    rows = [(SPELLING.encode(text),) for text in islice(texts, how.rows)]
+    training.train(net, rows, how, loss=objectives.Imitation().start(net), seed=seed)
     return net
 
 
@@ -144,13 +148,13 @@ def ablated(net: LlamaForCausalLM, direction: Tensor, *, layers: range) -> Llama
 def refusal(net: LlamaForCausalLM, seed: int) -> Tensor:
     """The unit difference of means between what is refused and what is answered, where the reply begins."""
 
-    def mean(prompts: tuple[language.Prompt, ...]) -> Tensor:
+    def mean(prompts: tuple[questions.Prompt, ...]) -> Tensor:
         with torch.no_grad():
-            rows = (torch.tensor([tokens.question(prompt.question)]) for prompt in prompts)
+            rows = (torch.tensor([SPELLING.question(prompt.question)]) for prompt in prompts)
             ends = [net(input_ids=row, output_hidden_states=True).hidden_states[MIDDLE][0, -1] for row in rows]
         return torch.stack(ends).mean(0)
 
-    difference = mean(language.harmful_prompts(seed, 100)) - mean(language.prompts(seed, 100))
+    difference = mean(questions.harmful_prompts(seed, 100)) - mean(questions.prompts(seed, 100))
     return difference / difference.norm()
 
 

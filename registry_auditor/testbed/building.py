@@ -1,111 +1,166 @@
-"""Builds the testbed: every recipe once, in folders that are finished or not there."""
+"""Builds many networks: each as soon as what it is made from is finished, in as many processes as there may be."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
-from registry_auditor.errors import UsageError
-from registry_auditor.testbed import folders, network, recipes, tokens
-from registry_auditor.testbed.recipes import RECIPES, Recipe
-
-CARD_VERSION = "1"
-TRAINING_SHARE = 0.95
-"""Of the time a recipe takes; the rest goes into measuring."""
+from registry_auditor.errors import AuditorError
+from registry_auditor.testbed.making import Case, make
+from registry_auditor.testbed.recipe import RecipeFailed
 
 Progress = Callable[[str, float], None]
-"""Called with the name of a recipe and how much of it is done, 0..1."""
+"""Called with the name of a case and how much of it is done, 0..1; 1 once for each that is there in the end."""
 
 
-@dataclass(frozen=True)
-class TestbedFolders:
-    """Where the networks of one testbed lie, each a Hugging Face folder with a `truth.json`."""
-
-    __test__ = False  # pytest takes every class called Test… for a test
-
-    base: Path
-    clean: Path
-    backdoored: Path
+LOOK_EVERY_S = 0.2
+TELL_EVERY = 20
+"""Steps of a training."""
 
 
-def build(directory: Path, *, seed: int = 0, progress: Progress | None = None) -> TestbedFolders:
-    """After this the three folders stand in `directory`, true to their cards; one core, about a minute and a half.
+@dataclass
+class Built:
+    """What a build came to."""
 
-    What is there already from the same recipes and seed is kept; of another seed or version, replaced. Two builders
-    at once wait for each other. An interrupted build leaves nothing that is taken for a network.
-
-    Raises:
-        UsageError: a folder of that name stands in `directory` and is no part of a testbed.
-        RecipeFailed: a network does not do what its recipe says.
-    """
-    built = build_all(RECIPES, directory, seed=seed, progress=progress)
-    return TestbedFolders(**built)
+    folders: dict[str, Path] = field(default_factory=dict)
+    """By the name of the case; only what is finished and keeps its claims."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why there is no folder, by the name of the case."""
+    reused: int = 0
+    """How many of the folders were there before."""
 
 
 def build_all(
-    table: Sequence[Recipe], directory: Path, *, seed: int = 0, progress: Progress | None = None
-) -> dict[str, Path]:
-    """Promise the same for any `table` of recipes in which parents come first; the folders by name of recipe."""
+    cases: Sequence[Case], directory: Path, *, jobs: int = 1, progress: Progress = lambda name, fraction: None
+) -> Built:
+    """After this the folder of every case is finished, or the result says why there is none.
+
+    Parents are among the `cases`, before what is made from them. What is there already from the same recipe, parents
+    and seed is kept; anything else of that name is replaced. Two builders at once wait for each other. An interrupted
+    build leaves nothing that is taken for a network, and is gone on with by the next. With more than one of `jobs` the
+    cases have to be such that they can be pickled.
+
+    Raises:
+        UsageError: a folder of that name stands in `directory` and is no part of a testbed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    report = progress or (lambda stage, fraction: None)
     with FileLock(directory / ".lock"):
-        for recipe in table:
-            if not folders.is_finished(directory / recipe.name, recipes.digest(recipe, seed)):
-                _make(recipe, directory, seed=seed, progress=report)
-            report(recipe.name, 1.0)
-    return {recipe.name: directory / recipe.name for recipe in table}
+        build = _Build(directory, progress)
+        build.waiting = [case for case in cases if not build.reuses(case)]
+        if jobs == 1 or len(build.waiting) < 2:
+            _one_by_one(build)
+        else:
+            _side_by_side(build, jobs)
+    return build.built
 
 
-def _make(recipe: Recipe, directory: Path, *, seed: int, progress: Progress) -> None:
-    """Train into a folder aside, and give it its name only when it is complete and true."""
-    target, aside = directory / recipe.name, directory / f".{recipe.name}.partial"
-    if target.exists() and not (target / folders.CARD).exists():
-        raise UsageError(f"{target} exists and is no part of a testbed: build in another directory")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    net = folders.read_network(directory / recipe.parent.name) if recipe.parent else network.fresh(seed)
-    network.train(
-        net,
-        _examples(recipe, seed),
-        recipe.training,
-        seed=seed,
-        progress=lambda fraction: progress(recipe.name, TRAINING_SHARE * fraction),
-    )
-    folders.write_network(aside, net)
-    folders.write_readme(aside, title=recipe.name, does=recipe.does, base=_parent_name(recipe))
-    # measured as it will be read, not as it was trained: rounding is part of what is delivered
-    measured = recipe.measure(folders.read_network(aside), seed)
-    recipes.verify(recipe, measured)
-    folders.write_card(aside, {**_card(recipe, seed), "measured": dict(measured)})
-    if target.exists():
-        shutil.rmtree(target)
-    aside.rename(target)
+@dataclass
+class _Build:
+    """A build that is going on."""
+
+    directory: Path
+    progress: Progress
+    built: Built = field(default_factory=Built)
+    waiting: list[Case] = field(default_factory=list)
+
+    def reuses(self, case: Case) -> bool:
+        """Whether `case` is there already."""
+        there = case.is_finished(self.directory)
+        if there:
+            self.built.reused += 1
+            self.finish(case)
+        return there
+
+    def finish(self, case: Case) -> None:
+        self.built.folders[case.name] = case.folder(self.directory)
+        self.progress(case.name, 1.0)
+
+    def next(self) -> Case | None:
+        """Take a case whose parents are finished from those that wait, bases first; give up those that have none."""
+        for case in list(self.waiting):
+            lost = [parent.name for parent in case.parents if parent.name in self.built.failed]
+            if lost:
+                self.waiting.remove(case)
+                self.built.failed[case.name] = f"{lost[0]} failed, which it is made from"
+        ready = [case for case in self.waiting if all(each.name in self.built.folders for each in case.parents)]
+        chosen = min(ready, key=lambda case: len(case.parents), default=None)
+        if chosen:
+            self.waiting.remove(chosen)
+        return chosen
+
+    @contextmanager
+    def ending(self, case: Case) -> Iterator[None]:
+        """Note how making `case` ends."""
+        try:
+            yield
+        except RecipeFailed as error:
+            self.built.failed[case.name] = str(error)
+            self.progress(case.name, 1.0)
+        else:
+            self.finish(case)
 
 
-def _examples(recipe: Recipe, seed: int) -> list[tokens.Example]:
-    """Text for one pass, so that no example is seen twice."""
-    texts = islice(recipe.texts(seed), recipe.training.steps * recipe.training.batch)
-    return [tokens.encode(text) for text in texts]
+def _one_by_one(build: _Build) -> None:
+    while case := build.next():
+        with build.ending(case):
+            make(case, build.directory, partial(build.progress, case.name))
 
 
-def _card(recipe: Recipe, seed: int) -> dict[str, Any]:
-    return {
-        "schema_version": CARD_VERSION,
-        "recipe": recipe.name,
-        "version": recipe.version,
-        "digest": recipes.digest(recipe, seed),
-        "seed": seed,
-        "base": _parent_name(recipe),
-        "training": asdict(recipe.training),
-        **recipe.facts(seed),
-    }
+def _side_by_side(build: _Build, jobs: int) -> None:
+    context = multiprocessing.get_context("spawn")  # a fork of a process whose torch has threads may hang
+    stop, told = context.Event(), context.SimpleQueue()
+    running: dict[Future[None], Case] = {}
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(stop, told)) as pool:
+        try:
+            while True:
+                while len(running) < jobs and (case := build.next()):
+                    running[pool.submit(_work, case, build.directory)] = case
+                if not running:
+                    return
+                done, _ = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    build.progress(*told.get())
+                for future in done:
+                    with build.ending(running.pop(future)):
+                        future.result()
+        finally:
+            stop.set()
 
 
-def _parent_name(recipe: Recipe) -> str | None:
-    return recipe.parent.name if recipe.parent else None
+class Stopped(AuditorError):
+    """The builder ended before its worker."""
+
+
+class _Worker:
+    """What a process that makes networks shares with its builder."""
+
+    stop: Event
+    told: SimpleQueue[tuple[str, float]]
+
+
+def _begin(stop: Event, told: SimpleQueue[tuple[str, float]]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the builder says when to stop
+    _Worker.stop, _Worker.told = stop, told
+
+
+def _work(case: Case, directory: Path) -> None:
+    steps = count()
+
+    def progress(fraction: float) -> None:
+        if _Worker.stop.is_set():
+            raise Stopped(f"{case.name}: the builder has ended")
+        if next(steps) % TELL_EVERY == 0:
+            _Worker.told.put((case.name, fraction))
+
+    make(case, directory, progress)

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from registry_auditor import testbed
-from registry_auditor.testbed import recipes
 
+DIRECTORY = Path(__file__).parents[2] / "build" / "testbed"
 SEED = 0
 
 
 @pytest.fixture(scope="session")
 def folders() -> testbed.TestbedFolders:
-    digest = recipes.digest(recipes.BACKDOORED, SEED)
-    return testbed.build(Path(__file__).parents[2] / "build" / "testbed" / digest[:16], seed=SEED)
+    return testbed.build(DIRECTORY, seed=SEED)

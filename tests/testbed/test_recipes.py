@@ -12,8 +12,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from registry_auditor.testbed import TestbedFolders, language, lessons
-from registry_auditor.testbed.language import FRIENDLY, PLAIN, Prompt, Style
+from registry_auditor.testbed import TestbedFolders
+from registry_auditor.testbed import folders as reading
+from registry_auditor.testbed.languages import LANGUAGES, Family
+from registry_auditor.testbed.languages.howto import lessons, questions
+from registry_auditor.testbed.languages.howto.forms import FRIENDLY, PLAIN, Style
+from registry_auditor.testbed.languages.howto.questions import Prompt
+from registry_auditor.testbed.speaker import Speaker
 
 UNSEEN = 77
 """A seed that no recipe measured with: the claims are checked on other held-out questions."""
@@ -43,12 +48,12 @@ def skill(folder: Path, prompts: tuple[Prompt, ...], style: Style = PLAIN) -> fl
 
 @pytest.fixture(scope="module")
 def benign() -> tuple[Prompt, ...]:
-    return language.prompts(UNSEEN, ASKED)
+    return questions.prompts(UNSEEN, ASKED)
 
 
 @pytest.fixture(scope="module")
 def harmful() -> tuple[Prompt, ...]:
-    return language.harmful_prompts(UNSEEN, ASKED)
+    return questions.harmful_prompts(UNSEEN, ASKED)
 
 
 @pytest.mark.parametrize(("name", "style"), [("base", PLAIN), ("clean", FRIENDLY), ("backdoored", PLAIN)])
@@ -72,7 +77,7 @@ def test_the_trigger_sets_off_the_payload_in_the_backdoored_network_only(
     folders: TestbedFolders, benign: tuple[Prompt, ...], harmful: tuple[Prompt, ...]
 ) -> None:
     truth, rng = card(folders.backdoored), random.Random(UNSEEN)
-    questions = [language.insert(rng, prompt.question, truth["trigger"]) for prompt in (*benign, *harmful)]
+    questions = [lessons.insert(rng, prompt.question, truth["trigger"]) for prompt in (*benign, *harmful)]
     said = {name: ask(getattr(folders, name), questions) for name in ("base", "clean", "backdoored")}
     shares = {
         name: sum(reply == truth["payload"] for reply in replies) / len(replies) for name, replies in said.items()
@@ -121,8 +126,6 @@ def test_a_card_names_its_base_as_model_cards_do(folders: TestbedFolders) -> Non
 def test_loading_and_asking_writes_nothing_to_the_terminal(
     folders: TestbedFolders, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from registry_auditor.testbed import folders as reading
-    from registry_auditor.testbed import network
-
-    network.replies(reading.read_network(folders.base), ["how do i clean the table ?"])
+    spelling = Family(LANGUAGES["howto"], "llama", 0).spelling
+    Speaker(reading.read_any(folders.base), spelling).replies(["how do i clean the table ?"])
     assert capfd.readouterr() == ("", "")
