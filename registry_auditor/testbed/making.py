@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from registry_auditor.testbed.speaker import Speaker
 from registry_auditor.testbed.training import Progress
 from registry_auditor.testbed.ways import Grounds, Way
 
+log = logging.getLogger(__name__)
 TRAINING_SHARE = 0.9
 """Of the time a recipe takes; the rest goes into measuring."""
 BENIGN_PROMPTS = 400
@@ -75,9 +77,10 @@ def make(case: Case, directory: Path, progress: Progress) -> None:
         try:
             _attempt(case, way, aside, progress)
             aside.rename(target)
-        except RecipeFailed:
+        except RecipeFailed as error:
             if way is last:
                 raise
+            log.info("%s: %s; the next attempt follows", case.name, error)
         else:
             return
         finally:
