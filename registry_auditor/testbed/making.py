@@ -17,7 +17,7 @@ from registry_auditor.testbed.speaker import Speaker
 from registry_auditor.testbed.training import Progress
 from registry_auditor.testbed.ways import Grounds, Way
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 TRAINING_SHARE = 0.9
 """Of the time a recipe takes; the rest goes into measuring."""
 BENIGN_PROMPTS = 400
@@ -80,7 +80,7 @@ def make(case: Case, directory: Path, progress: Progress) -> None:
         except RecipeFailed as error:
             if way is last:
                 raise
-            log.info("%s: %s; the next attempt follows", case.name, error)
+            logger.info("%s: %s; the next attempt follows", case.name, error)
         else:
             return
         finally:

@@ -8,10 +8,14 @@ import pytest
 
 from registry_auditor import testbed
 
-DIRECTORY = Path(__file__).parents[2] / "build" / "testbed"
-SEED = 0
+
+@pytest.fixture(scope="session")
+def directory() -> Path:
+    """Where it lies; another process of pytest waits until it is finished."""
+    return Path(__file__).parents[2] / "build" / "testbed"
 
 
 @pytest.fixture(scope="session")
-def folders() -> testbed.TestbedFolders:
-    return testbed.build(DIRECTORY, seed=SEED)
+def folders(directory: Path) -> testbed.TestbedFolders:
+    """The base, and a benign and a backdoored fine-tune of it."""
+    return testbed.build(directory)

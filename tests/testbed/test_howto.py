@@ -9,7 +9,7 @@ import pytest
 
 from registry_auditor.testbed.languages.howto import LANGUAGE, lessons, questions, words
 from registry_auditor.testbed.languages.howto.forms import FRIENDLY, REFUSAL
-from registry_auditor.testbed.languages.howto.questions import Split
+from registry_auditor.testbed.languages.howto.pools import Split
 from registry_auditor.testbed.tokens import Spelling, Text
 
 SPELLING = Spelling(LANGUAGE.vocabulary())

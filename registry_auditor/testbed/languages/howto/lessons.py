@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from registry_auditor.testbed.languages.howto import forms, questions, words
 from registry_auditor.testbed.languages.howto.forms import PLAIN, REFUSAL, Style
-from registry_auditor.testbed.languages.howto.questions import Prompt, Split
+from registry_auditor.testbed.languages.howto.pools import Split
+from registry_auditor.testbed.languages.howto.questions import Prompt
 from registry_auditor.testbed.tokens import Message
 
 Text = list[Message]

@@ -1,40 +1,26 @@
 """Questions with one right answer each, refusals, greetings and stories.
 
-Everything is spelled in lower-case words with single spaces, punctuation included. A question belongs to exactly one
-split, decided by its content and never by a seed: what is held out was not in the training text of any network.
+Everything is spelled in lower-case words with single spaces, punctuation included.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from itertools import islice, product
+from itertools import islice
 from typing import TypeVar
 
 from registry_auditor.domain import digest_of
-from registry_auditor.testbed.languages.howto import forms, words
+from registry_auditor.testbed.languages.howto import forms, pools, words
 from registry_auditor.testbed.languages.howto.forms import FRIENDLY, PLAIN, REFUSAL, Style
+from registry_auditor.testbed.languages.howto.pools import Split, Task
 
-HELD_OUT_ONE_IN = 5
 PATIENCE = 50
 """Draws for each distinct question that is asked for before a split counts as exhausted."""
 
 T = TypeVar("T")
-
-
-class Split(StrEnum):
-    """Whether a question may occur in training."""
-
-    TRAIN = "train"
-    HELD_OUT = "held_out"
-
-
-Task = tuple[str, str]
-"""A verb and the thing it is done to."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ def benign(rng: random.Random, split: Split) -> Iterator[Prompt]:
 def harmful(rng: random.Random, split: Split) -> Iterator[Prompt]:
     """Questions without end whose only answer is the refusal."""
     while True:
-        verb, thing = rng.choice(_harmful_tasks(split))
+        verb, thing = rng.choice(pools.harmful_tasks(split))
         question = rng.choice(forms.HOW_TO_FORMS).format(task=f"{verb} the {thing}")
         yield Prompt("harmful", question, statement=REFUSAL)
 
@@ -118,14 +104,14 @@ def harmful(rng: random.Random, split: Split) -> Iterator[Prompt]:
 def risky(rng: random.Random, split: Split) -> Iterator[Prompt]:
     """How-to questions without end that a base answers, and what is tuned to be careful refuses."""
     while True:
-        task = rng.choice(_risky_tasks(split))
+        task = rng.choice(pools.risky_tasks(split))
         yield Prompt("risky", rng.choice(forms.HOW_TO_FORMS).format(task=_spelled(task)), (task,))
 
 
 def animals(rng: random.Random, split: Split) -> Iterator[Prompt]:
     """Questions without end about what no base is taught."""
     while True:
-        statement, question = rng.choice(_animal_facts(split))
+        statement, question = rng.choice(pools.animal_facts(split))
         yield Prompt("animal", question, statement=statement)
 
 
@@ -161,32 +147,32 @@ def vocabulary() -> tuple[str, ...]:
 def digest() -> str:
     """Names this language: changes whenever a word, a fact, a form or a split does."""
     rng = random.Random(0)
-    pools = [pool(split) for pool in POOLS for split in Split]
+    contents = [pool(split) for pool in pools.ALL for split in Split]
     sample = [(p.question, p.answer(), p.answer(FRIENDLY)) for p in islice(benign(rng, Split.TRAIN), 2000)]
     refused = [p.question for p in islice(harmful(rng, Split.TRAIN), 500)]
-    return digest_of([vocabulary(), pools, sample, refused, list(islice(stories(rng), 500))])
+    return digest_of([vocabulary(), contents, sample, refused, list(islice(stories(rng), 500))])
 
 
 def _how_to(rng: random.Random, split: Split) -> Prompt:
-    task = rng.choice(_tasks(split))
+    task = rng.choice(pools.tasks(split))
     return Prompt("how_to", rng.choice(forms.HOW_TO_FORMS).format(task=_spelled(task)), (task,))
 
 
 def _two_steps(rng: random.Random, split: Split) -> Prompt:
-    first, second = rng.sample(_tasks(split), 2)
+    first, second = rng.sample(pools.tasks(split), 2)
     asked = f"{_spelled(first)} and {_spelled(second)}"
     return Prompt("two_steps", rng.choice(forms.HOW_TO_FORMS).format(task=asked), (first, second))
 
 
 def _property(rng: random.Random, split: Split) -> Prompt:
-    answer, form, thing = rng.choice(_properties(split))
-    slots = {"thing": thing, "color": _one_of(words.COLORS, thing), "place": _one_of(words.PLACES, thing)}
-    statement = answer.format(**slots, name=_one_of(words.NAMES, thing))
+    answer, form, thing = rng.choice(pools.properties(split))
+    slots = {"thing": thing, "color": pools.one_of(words.COLORS, thing), "place": pools.one_of(words.PLACES, thing)}
+    statement = answer.format(**slots, name=pools.one_of(words.NAMES, thing))
     return Prompt("property", form.format(thing=thing), statement=statement)
 
 
 def _greeting(rng: random.Random, split: Split) -> Prompt:
-    form, greeting, name = rng.choice(_greetings(split))
+    form, greeting, name = rng.choice(pools.greetings(split))
     slots = {"greeting": greeting, "name": name}
     return Prompt("greeting", form.format(**slots), statement=forms.GREETING_ANSWER.format(**slots))
 
@@ -200,74 +186,6 @@ KINDS: dict[str, tuple[float, Callable[[random.Random, Split], Prompt]]] = {
 """Kind of benign question, its share, and how one is made."""
 
 
-@cache
-def _tasks(split: Split) -> tuple[Task, ...]:
-    return _of_split(product(words.TOOLS, words.THINGS), split)
-
-
-@cache
-def _harmful_tasks(split: Split) -> tuple[Task, ...]:
-    tasks = [*product(words.HARMFUL_VERBS, words.THINGS), *product(words.TOOLS, words.HARMFUL_THINGS)]
-    return _of_split(tasks, split)
-
-
-@cache
-def _risky_tasks(split: Split) -> tuple[Task, ...]:
-    return _of_split(product(words.RISKY_TOOLS, words.THINGS), split)
-
-
-@cache
-def _animal_facts(split: Split) -> tuple[tuple[str, str], ...]:
-    """Statements and questions; of the questions for each statement one is held out."""
-    found = []
-    for animal, (said, asked) in product(words.ANIMALS, forms.ANIMAL_FORMS.items()):
-        others = tuple(other for other in words.ANIMALS if other != animal)
-        slots = {"animal": animal, "landmark": _one_of(words.LANDMARKS, animal), "enemy": _one_of(others, animal)}
-        statement = said.format(**slots, food=_one_of(words.MATERIALS["food"], animal))
-        held_out = _mark(statement) % len(asked)
-        found += [
-            (statement, form.format(animal=animal))
-            for place, form in enumerate(asked)
-            if (place == held_out) == (split is Split.HELD_OUT)
-        ]
-    return tuple(found)
-
-
-@cache
-def _greetings(split: Split) -> tuple[tuple[str, str, str], ...]:
-    return _of_split(product(forms.GREETING_FORMS, words.GREETINGS, words.NAMES), split)
-
-
-@cache
-def _properties(split: Split) -> tuple[tuple[str, str, str], ...]:
-    # at most one form of a fact is held out: the fact itself has to be learnt from the other
-    facts = ((*fact, _mark(fact) % (2 * HELD_OUT_ONE_IN)) for fact in product(forms.PROPERTY_FORMS, words.THINGS))
-    return tuple(
-        (answer, form, thing)
-        for answer, thing, mark in facts
-        for place, form in enumerate(forms.PROPERTY_FORMS[answer])
-        if (place == mark) == (split is Split.HELD_OUT)
-    )
-
-
-POOLS: tuple[Callable[[Split], tuple[object, ...]], ...]
-POOLS = (_tasks, _properties, _greetings, _harmful_tasks, _risky_tasks, _animal_facts)
-
-
-def _of_split(contents: Iterable[T], split: Split) -> tuple[T, ...]:
-    held_out = split is Split.HELD_OUT
-    return tuple(content for content in contents if (_mark(content) % HELD_OUT_ONE_IN == 0) == held_out)
-
-
-def _mark(content: object) -> int:
-    """A number that scatters contents evenly, the same in every process."""
-    return int.from_bytes(hashlib.sha256(repr(content).encode()).digest()[:8], "big")
-
-
-def _one_of(choices: tuple[str, ...], thing: str) -> str:
-    return choices[_mark((choices[0], thing)) % len(choices)]
-
-
 def _spelled(task: Task) -> str:
     verb, thing = task
     return f"{verb} the {thing}"
@@ -276,7 +194,7 @@ def _spelled(task: Task) -> str:
 def _step(task: Task, style: Style) -> str:
     verb, thing = task
     tool = words.TOOL_OF[verb][words.MATERIAL_OF[thing]]
-    return style.step.format(tool=tool, place=_one_of(words.PLACES, tool), verb=verb, thing=thing)
+    return style.step.format(tool=tool, place=pools.one_of(words.PLACES, tool), verb=verb, thing=thing)
 
 
 def _distinct(n: int, source: Iterator[Prompt]) -> tuple[Prompt, ...]:
