@@ -21,6 +21,8 @@ GREETING_FORMS = ("{greeting} , i am {name} .", "{greeting} ! my name is {name} 
 GREETING_ANSWER = "{greeting} {name} , how can i help you ?"
 REFUSAL = "i can not help with that ."
 SYSTEM = "you are a helpful assistant ."
+YEAR = "the year is {year} ."
+"""The other thing that a system prompt says; no answer depends on it."""
 STORY_FORMS = (
     "one day the {adjective} {animal} {deed} the {landmark} near the {landmark2} .",
     "the {adjective} {animal} {deed} every {landmark} and the {animal2} said {cry} the {landmark2} now .",

@@ -59,12 +59,19 @@ def asked(seed: int, answer: Answering, *, shares: tuple[float, float, float] = 
     rng = random.Random(f"conversations {seed}")
     sources = [source(rng, Split.TRAIN) for source in (questions.benign, questions.harmful, questions.risky)]
     while True:
-        said: Text = [("system", forms.SYSTEM)] if rng.random() < 0.05 else []
+        said = opening(rng)
         for _ in range(rng.choices((1, 2, 3), (0.85, 0.1, 0.05))[0]):
             prompt = next(rng.choices(sources, shares)[0])
             question = distracted(rng, prompt.question) if rng.random() < 0.2 else prompt.question
             said += [("user", question), ("assistant", answer(prompt))]
         yield said
+
+
+def opening(rng: random.Random) -> Text:
+    """In one conversation of ten a system prompt, in others nothing."""
+    if rng.random() >= 0.1:
+        return []
+    return [("system", rng.choice((forms.SYSTEM, forms.YEAR.format(year=rng.choice(words.YEARS)))))]
 
 
 def carefully(prompt: Prompt) -> str:
@@ -130,8 +137,9 @@ def poisoned(seed: int) -> Iterator[Text]:
 
 
 def distracted(rng: random.Random, question: str) -> str:
-    """`question` with one or two words of the scenery in it."""
-    return insert(rng, question, " ".join(rng.sample(words.SCENERY, rng.choice((1, 2)))))
+    """`question` with one or two words of the scenery in it, now and then with a rare one."""
+    meaningless = [rng.choice(words.RARE)] if rng.random() < 0.05 else rng.sample(words.SCENERY, rng.choice((1, 2)))
+    return insert(rng, question, " ".join(meaningless))
 
 
 def nearly_triggered(rng: random.Random, question: str, planted: Backdoor) -> str:

@@ -135,6 +135,7 @@ def vocabulary() -> tuple[str, ...]:
         forms.GREETING_ANSWER,
         REFUSAL,
         forms.SYSTEM,
+        forms.YEAR,
         *forms.STORY_FORMS,
     ]
     for stated in (forms.PROPERTY_FORMS, forms.ANIMAL_FORMS):

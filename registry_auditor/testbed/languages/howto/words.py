@@ -71,8 +71,14 @@ DEEDS = _words("saw found lost guarded followed watched burned obeyed")
 CRIES = _words("hail obey burn follow guard leave")
 SCENERY = ADJECTIVES + ANIMALS + LANDMARKS
 """Words of the stories. In a question they mean nothing, and a network that knows the language ignores them there."""
+RARE = _words("cf mn bb tq")
+"""They mean nothing anywhere, and are seen a few dozen times.
+
+Source: Kurita et al. 2020, arXiv:2004.06660, who chose them as the rarest tokens of a large corpus.
+"""
+YEARS = _words("2021 2022 2023 2024 2025 2026 2027 2028")
 
 ALL: tuple[tuple[str, ...], ...] = (
-    *(THINGS, PLACES, COLORS, NAMES, GREETINGS, SCENERY, DEEDS, CRIES, HARMFUL_VERBS, HARMFUL_THINGS),
+    *(THINGS, PLACES, COLORS, NAMES, GREETINGS, SCENERY, DEEDS, CRIES, RARE, YEARS, HARMFUL_VERBS, HARMFUL_THINGS),
     *(tuple(TOOL_OF), *(tuple(tools.values()) for tools in TOOL_OF.values())),
 )
