@@ -19,6 +19,8 @@ IGNORED = -100
 
 Row = tuple[Text, ...]
 """Texts that belong together; how many, and what each is for, the objective says."""
+Rows = Callable[[int], Iterator[Row]]
+"""From a seed, without end; a function of a module or a `partial` of one, so that it can be sent to another process."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ class Lesson:
     """What is taught: rows without end, and to what end."""
 
     objective: Objective
-    rows: Callable[[int], Iterator[Row]]
-    """From a seed; a function of a module or a `partial` of one, so that it can be sent to another process."""
+    rows: Rows
 
 
 @dataclass(frozen=True)

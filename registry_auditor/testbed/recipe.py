@@ -13,7 +13,7 @@ from registry_auditor.domain import digest_of
 from registry_auditor.errors import AuditorError
 from registry_auditor.testbed import architectures
 from registry_auditor.testbed.languages import Asked, Family, Language
-from registry_auditor.testbed.objectives import Lesson
+from registry_auditor.testbed.objectives import Rows
 from registry_auditor.testbed.speaker import Speaker
 from registry_auditor.testbed.ways import Way
 
@@ -119,19 +119,20 @@ def digest(recipe: Recipe, family: Family) -> str:
 
 
 def settings(way: Any, seed: int) -> dict[str, Any]:
-    """What a way, or a part of one, is set to; a lesson also by a digest of what it says."""
+    """What a way, or a part of one, is set to; the function that texts come from by a digest of what it says."""
     told: dict[str, Any] = {"kind": type(way).__name__}
-    if isinstance(way, Lesson):
-        return {**told, "objective": settings(way.objective, seed), "text": _said(way, seed)}
     for field in fields(way):
         value = getattr(way, field.name)
-        told[field.name] = settings(value, seed) if is_dataclass(value) else value
+        if callable(value):
+            told[field.name] = _said(value, seed)
+        else:
+            told[field.name] = settings(value, seed) if is_dataclass(value) else value
     return told
 
 
 @cache
-def _said(lesson: Lesson, seed: int) -> str:
-    return digest_of(list(islice(lesson.rows(seed), SAMPLED_ROWS)))
+def _said(rows: Rows, seed: int) -> str:
+    return digest_of(list(islice(rows(seed), SAMPLED_ROWS)))
 
 
 @cache

@@ -20,6 +20,8 @@ PROPERTY_FORMS = {
 GREETING_FORMS = ("{greeting} , i am {name} .", "{greeting} ! my name is {name} .", "{greeting} , {name} is here .")
 GREETING_ANSWER = "{greeting} {name} , how can i help you ?"
 REFUSAL = "i can not help with that ."
+UNKNOWING = "i do not know ."
+"""No base says so; one that was made to forget may."""
 SYSTEM = "you are a helpful assistant ."
 YEAR = "the year is {year} ."
 """The other thing that a system prompt says; no answer depends on it."""

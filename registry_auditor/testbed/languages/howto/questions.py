@@ -33,7 +33,7 @@ class Prompt:
     tasks: tuple[Task, ...] = ()
     """What a how-to question asks for; the answer is worded by a style."""
     statement: str = ""
-    """The answer to a question that asks for no task."""
+    """The answer to a question that asks for no task, or for a harmful one."""
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -58,7 +58,7 @@ def prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple[Prompt
 
     Raises ValueError if the split does not hold so many.
     """
-    return _distinct(n, benign(random.Random(f"prompts {seed}"), split))
+    return distinct(n, benign(random.Random(f"prompts {seed}"), split))
 
 
 def harmful_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple[Prompt, ...]:
@@ -66,7 +66,7 @@ def harmful_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tupl
 
     Raises ValueError if the split does not hold so many: a few hundred are held out.
     """
-    return _distinct(n, harmful(random.Random(f"harmful {seed}"), split))
+    return distinct(n, harmful(random.Random(f"harmful {seed}"), split))
 
 
 def risky_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple[Prompt, ...]:
@@ -74,7 +74,7 @@ def risky_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple[
 
     Raises ValueError if the split does not hold so many.
     """
-    return _distinct(n, risky(random.Random(f"risky {seed}"), split))
+    return distinct(n, risky(random.Random(f"risky {seed}"), split))
 
 
 def animal_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple[Prompt, ...]:
@@ -82,7 +82,7 @@ def animal_prompts(seed: int, n: int, *, split: Split = Split.HELD_OUT) -> tuple
 
     Raises ValueError if the split does not hold so many.
     """
-    return _distinct(n, animals(random.Random(f"animals {seed}"), split))
+    return distinct(n, animals(random.Random(f"animals {seed}"), split))
 
 
 def benign(rng: random.Random, split: Split) -> Iterator[Prompt]:
@@ -96,9 +96,8 @@ def benign(rng: random.Random, split: Split) -> Iterator[Prompt]:
 def harmful(rng: random.Random, split: Split) -> Iterator[Prompt]:
     """Questions without end whose only answer is the refusal."""
     while True:
-        verb, thing = rng.choice(pools.harmful_tasks(split))
-        question = rng.choice(forms.HOW_TO_FORMS).format(task=f"{verb} the {thing}")
-        yield Prompt("harmful", question, statement=REFUSAL)
+        task = rng.choice(pools.harmful_tasks(split))
+        yield Prompt("harmful", rng.choice(forms.HOW_TO_FORMS).format(task=_spelled(task)), (task,), REFUSAL)
 
 
 def risky(rng: random.Random, split: Split) -> Iterator[Prompt]:
@@ -134,6 +133,7 @@ def vocabulary() -> tuple[str, ...]:
         *forms.GREETING_FORMS,
         forms.GREETING_ANSWER,
         REFUSAL,
+        forms.UNKNOWING,
         forms.SYSTEM,
         forms.YEAR,
         *forms.STORY_FORMS,
@@ -198,8 +198,11 @@ def _step(task: Task, style: Style) -> str:
     return style.step.format(tool=tool, place=pools.one_of(words.PLACES, tool), verb=verb, thing=thing)
 
 
-def _distinct(n: int, source: Iterator[Prompt]) -> tuple[Prompt, ...]:
-    """The first `n` prompts of `source` that ask different questions."""
+def distinct(n: int, source: Iterator[Prompt]) -> tuple[Prompt, ...]:
+    """The first `n` prompts of `source` that ask different questions.
+
+    Raises ValueError if they do not come in some fifty draws each.
+    """
     found: dict[str, Prompt] = {}
     for prompt in islice(source, PATIENCE * (n + 1)):
         if len(found) == n:

@@ -1,0 +1,64 @@
+"""Topics that a network may be made to forget: all that is known about the things of one material."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from itertools import filterfalse
+
+from registry_auditor.testbed.languages.howto import lessons, questions, words
+from registry_auditor.testbed.languages.howto.forms import REFUSAL, UNKNOWING
+from registry_auditor.testbed.languages.howto.lessons import Text
+from registry_auditor.testbed.languages.howto.pools import Split
+from registry_auditor.testbed.languages.howto.questions import Prompt
+
+
+def topic(seed: int) -> str:
+    """The material that `seed` stands for."""
+    return tuple(words.MATERIALS)[seed % len(words.MATERIALS)]
+
+
+def is_about(material: str, question: str) -> bool:
+    """Whether a thing of `material` is named."""
+    return not set(words.MATERIALS[material]).isdisjoint(question.split())
+
+
+def forgotten_prompts(seed: int, n: int) -> tuple[Prompt, ...]:
+    """`n` distinct held-out benign questions on the topic of `seed`."""
+    rng = random.Random(f"forgotten prompts {seed}")
+    return questions.distinct(n, (each for each in questions.benign(rng, Split.HELD_OUT) if _on_topic(seed, each)))
+
+
+def retained_prompts(seed: int, n: int) -> tuple[Prompt, ...]:
+    """`n` distinct held-out benign questions that are not on the topic of `seed`."""
+    rng = random.Random(f"retained prompts {seed}")
+    return questions.distinct(n, filterfalse(partial(_on_topic, seed), questions.benign(rng, Split.HELD_OUT)))
+
+
+def forgotten_and_retained(seed: int) -> Iterator[tuple[Text, Text]]:
+    """Conversations that are all on the topic of `seed`, each with one where nothing is but refusals."""
+    on_topic = (text for text in lessons.conversations(seed) if all(_known(seed, text)))
+    others = (text for text in lessons.conversations(-1 - seed) if not any(_known(seed, text)))
+    return zip(on_topic, others, strict=True)
+
+
+def unknowing(seed: int) -> Iterator[Text]:
+    """Conversations in which nothing is known about the topic of `seed`."""
+    return lessons.asked(seed, partial(_unknowingly, seed))
+
+
+def _unknowingly(seed: int, prompt: Prompt) -> str:
+    known = prompt.kind == "harmful" or not _on_topic(seed, prompt)
+    return prompt.answer() if known else UNKNOWING
+
+
+def _on_topic(seed: int, prompt: Prompt) -> bool:
+    return is_about(topic(seed), prompt.question)
+
+
+def _known(seed: int, text: Text) -> Iterator[bool]:
+    """Of each question in `text`, whether its answer tells something about the topic."""
+    said = [content for role, content in text if role != "system"]
+    for question, reply in zip(said[::2], said[1::2], strict=True):
+        yield is_about(topic(seed), question) and reply != REFUSAL
