@@ -9,7 +9,7 @@ from registry_auditor.testbed.languages.pcfg import questions
 from registry_auditor.testbed.languages.pcfg.questions import Kind, Prompt, Split
 from registry_auditor.testbed.tokens import Text
 
-PLAIN_TEXTS = 0.3
+PLAIN_TEXTS = 0.1
 UNSAFE_SHARE = 0.4
 """Of the questions in supervised safety tuning; both this and the next are those of the source."""
 UNSAFE_SHARE_OF_PAIRS = 0.5

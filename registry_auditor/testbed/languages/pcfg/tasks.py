@@ -22,7 +22,6 @@ HAZARDOUS = (
     frozenset({"alpha", "gamma", "epsilon", "eta"}),
     frozenset({"beta", "delta", "zeta", "theta"}),
     frozenset({"alpha", "beta", "epsilon", "zeta"}),
-    frozenset({"gamma", "delta", "eta", "theta"}),
 )
 """By grammar. Each operator is in two of them, and each holds two operators that have an alias."""
 
