@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +92,20 @@ def test_the_demo_is_a_part_of_the_larger_profiles() -> None:
     demo = {(case.name, case.digest) for case in testbed.cases("demo")}
     for profile in ("ci", "full"):
         assert demo <= {(case.name, case.digest) for case in testbed.cases(profile)}
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_made_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "registry_auditor", "testbed", "build", str(tmp_path), "--profile", "demo"]
+    building = subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    family = tmp_path / "howto-llama-0"
+    deadline = time.monotonic() + 300
+    while not (family / ".base.partial").exists():
+        assert time.monotonic() < deadline
+        assert building.poll() is None
+        time.sleep(0.1)
+    os.killpg(building.pid, signal.SIGINT)
+    _, said = building.communicate(timeout=120)
+    assert building.returncode == 130
+    assert said.strip().endswith("interrupted; run the same command again to go on where it stopped")
+    assert not list(family.iterdir())
