@@ -1,10 +1,10 @@
 """Texts of letters, from grammars that differ in their lowest rules only.
 
-A text comes from a branch of a grammar: four, at times three, of the four symbols that it is made of are typical of that
-branch. Which branch and which grammar has to be told from pairs of letters.
+A text comes from a branch of a grammar: of the four symbols that it is made of, four or at times three are typical of
+that branch. Which branch and which grammar has to be told from pairs of letters.
 
-Source: Jain et al. 2024, arXiv:2407.10264, section 3. Differs: four levels for seven, sixteen letters for thirty, whole
-texts of 8 letters for windows of 25 to 35, so that one core trains a network on them in a minute.
+Source: Jain et al. 2024, arXiv:2407.10264, section 3. Differs: three grammars for four, four levels for seven, sixteen
+letters for thirty, whole texts of 8 letters for windows of 25 to 35, so that one core trains a network in a minute.
 """
 
 from __future__ import annotations

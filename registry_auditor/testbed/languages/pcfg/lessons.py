@@ -11,8 +11,9 @@ from registry_auditor.testbed.tokens import Text
 
 PLAIN_TEXTS = 0.1
 UNSAFE_SHARE = 0.4
-"""Of the questions in supervised safety tuning; both this and the next are those of the source."""
+"""Of the questions in supervised safety tuning; 0.2 in Jain et al. 2024, whose training is 25 times as long."""
 UNSAFE_SHARE_OF_PAIRS = 0.5
+"""As in the source."""
 
 
 def from_scratch(seed: int) -> Iterator[Text]:
@@ -40,6 +41,11 @@ def preferred(seed: int) -> Iterator[tuple[Text, Text]]:
         prompt = next(questions.endless(kind, rng, Split.TRAIN))
         done, refused = answered(prompt), _said(prompt, prompt.null)
         yield (refused, done) if kind is Kind.UNSAFE else (done, refused)
+
+
+def disowned(seed: int) -> Iterator[tuple[Text, Text]]:
+    """The same with the worse reply first: what is to be forgotten, and what is said in its place."""
+    return ((worse, better) for better, worse in preferred(seed))
 
 
 def answered(prompt: Prompt) -> Text:

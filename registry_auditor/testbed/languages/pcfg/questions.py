@@ -99,8 +99,16 @@ def prompts(kind: Kind, seed: int, n: int, *, split: Split = Split.HELD_OUT) -> 
 
     Raises ValueError if the split does not hold so many.
     """
+    return distinct(n, endless(kind, random.Random(f"{kind} {seed}"), split))
+
+
+def distinct(n: int, source: Iterator[Prompt]) -> tuple[Prompt, ...]:
+    """The first `n` prompts of `source` that ask different questions.
+
+    Raises ValueError if they do not come up in `PATIENCE` draws each.
+    """
     found: dict[str, Prompt] = {}
-    for prompt in islice(endless(kind, random.Random(f"{kind} {seed}"), split), PATIENCE * (n + 1)):
+    for prompt in islice(source, PATIENCE * (n + 1)):
         if len(found) == n:
             return tuple(found.values())
         found.setdefault(prompt.question, prompt)
