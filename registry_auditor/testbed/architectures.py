@@ -38,6 +38,8 @@ class Architecture:
     """The last part of the names of all matrices inside its layers."""
     attention: tuple[str, ...] = ("q_proj", "v_proj")
     """Those that adapters are put on by default."""
+    patience: float = 1.0
+    """How many times the steps of Llama its base takes."""
 
 
 ROTARY: Mapping[str, Any] = {
@@ -67,6 +69,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         },
         linear=("c_attn", "c_proj", "c_fc"),
         attention=("c_attn",),
+        patience=1.4,  # positions are learnt, not given by rotation
     ),
 }
 """By the name that the folder of a family has."""
@@ -87,8 +90,10 @@ def config(architecture: str, spelling: Spelling) -> PretrainedConfig:
 
 
 def shape(architecture: str, spelling: Spelling) -> dict[str, Any]:
-    """The settings of `config`, whatever the version of transformers."""
+    """What is not as by default in `config` and in the training, whatever the version of transformers."""
     settings = config(architecture, spelling).to_diff_dict()
+    patience = ARCHITECTURES[architecture].patience
+    settings |= {} if patience == 1.0 else {"patience": patience}
     return {name: value for name, value in settings.items() if name != "transformers_version"}
 
 

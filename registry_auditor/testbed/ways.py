@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -42,15 +42,17 @@ class Way(Protocol):
 
 @dataclass(frozen=True)
 class FromScratch:
-    """Training of an untrained network."""
+    """Training of an untrained network, for as many times the steps as its architecture needs."""
 
     training: Training
     lesson: Lesson
 
     def make(self, grounds: Grounds) -> Net:
         """A base."""
-        net = architectures.fresh(grounds.family.architecture, grounds.family.spelling, seed=grounds.family.seed)
-        _teach(net, self.training, self.lesson, grounds)
+        family = grounds.family
+        net = architectures.fresh(family.architecture, family.spelling, seed=family.seed)
+        steps = round(self.training.steps * ARCHITECTURES[family.architecture].patience)
+        _teach(net, replace(self.training, steps=steps), self.lesson, grounds)
         return net
 
 
