@@ -18,6 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"audit", "request", "watch", "notify", "monitor", "report", "plugin", "testing", "testbed"}),
     frozenset({"analysis", "store", "registries", "config"}),
     frozenset({"methods"}),
+    frozenset({"networks"}),
     frozenset({"weights"}),
     frozenset({"numerics"}),
     frozenset({"domain", "errors", "logs"}),
