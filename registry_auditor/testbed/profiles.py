@@ -25,14 +25,19 @@ class Share:
     """Families, whose seeds count up from that of the build."""
 
 
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
 PROFILES: Mapping[str, tuple[Share, ...]] = {
     "demo": (Share("howto", "llama", ("style", "backdoor-phrase")),),
     "ci": (
         Share("howto", "llama"),
         Share("howto", "qwen3", ("style-lora", "backdoor-phrase")),
         Share("howto", "gpt2", ("style", "style-lora-qv", "backdoor-phrase")),
+        Share("pcfg", "llama", ("safety-sft", "safety-dpo")),
     ),
-    "full": tuple(Share("howto", architecture, seeds=2) for architecture in ("llama", "qwen2", "qwen3", "gpt2")),
+    "full": (
+        *(Share("howto", architecture, seeds=2) for architecture in ARCHITECTURES),
+        *(Share("pcfg", architecture) for architecture in ARCHITECTURES),
+    ),
 }
 """`demo` takes a minute and a half of one core, `ci` about four minutes of two, `full` more than an hour."""
 

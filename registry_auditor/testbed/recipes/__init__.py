@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from registry_auditor.testbed.recipe import Recipe
-from registry_auditor.testbed.recipes import backdoors, base, benign
+from registry_auditor.testbed.recipes import backdoors, base, benign, pcfg
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "howto": (*base.RECIPES, *benign.RECIPES, *backdoors.RECIPES),
+    "pcfg": pcfg.RECIPES,
 }
 """By the name of a language."""
 
