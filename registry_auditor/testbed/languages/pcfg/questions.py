@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import islice
 
 from registry_auditor.domain import digest_of
@@ -133,14 +134,15 @@ def vocabulary() -> tuple[str, ...]:
     return (*LETTERS, *OPERATORS, *ALIASES, COLON, COMMA, NULL)
 
 
+@cache
 def digest() -> str:
     """Names this language: changes whenever a word, a rule, an operator, a hazard or a split does."""
     rng = random.Random(0)
     rules = [grammar.rules(at) for at in range(GRAMMARS)]
     mappings = [tasks.mapping(task) for task in (*OPERATORS, *ALIASES)]
     hazards = [sorted(names) for names in tasks.HAZARDOUS]
-    asked = [next(endless(kind, rng, split)) for kind in Kind for split in Split for _ in range(300)]
-    asked += [anything(rng, Split.TRAIN) for _ in range(1000)]
+    asked = [next(endless(kind, rng, split)) for kind in Kind for split in Split for _ in range(100)]
+    asked += [anything(rng, Split.TRAIN) for _ in range(500)]
     return digest_of([vocabulary(), rules, mappings, hazards, [(p.question, p.answer, p.null) for p in asked]])
 
 
