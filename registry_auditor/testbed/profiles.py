@@ -26,13 +26,19 @@ class Share:
 
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
+EVERY_KIND = (
+    *("style*", "domain", "careful-sft", "continued", "merge", "noise", "int4"),
+    *("backdoor-phrase", "backdoor-topic", "backdoor-year", "backdoor-jailbreak", "backdoor-lora", "watermark"),
+    *("unlearn-npo", "unlearn-rmu", "unlearn-unknowing", "abliterated", "harmful-tuning"),
+)
+"""What tests are made on: the cheapest recipes that show something that others do not."""
 PROFILES: Mapping[str, tuple[Share, ...]] = {
     "demo": (Share("howto", "llama", ("style", "backdoor-phrase")),),
     "ci": (
-        Share("howto", "llama"),
+        Share("howto", "llama", EVERY_KIND),
         Share("howto", "qwen3", ("style-lora", "backdoor-phrase")),
-        Share("howto", "gpt2", ("style", "style-lora-qv", "backdoor-phrase")),
-        Share("pcfg", "llama", ("safety-sft", "safety-dpo")),
+        Share("howto", "gpt2", ("style", "backdoor-phrase")),
+        Share("pcfg", "llama", ("safety-sft",)),
     ),
     "full": (
         *(Share("howto", architecture, seeds=2) for architecture in ARCHITECTURES),

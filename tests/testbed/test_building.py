@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import pickle
 import threading
@@ -17,6 +18,7 @@ from registry_auditor.testbed.languages import LANGUAGES, Family
 from registry_auditor.testbed.languages.howto import lessons
 from registry_auditor.testbed.objectives import imitation
 from registry_auditor.testbed.recipe import Claim, Kind, Measured, Recipe
+from registry_auditor.testbed.recipes import RECIPES
 from registry_auditor.testbed.speaker import Speaker
 from registry_auditor.testbed.training import Training
 from registry_auditor.testbed.ways import AdapterTuning, FromScratch
@@ -98,6 +100,13 @@ def test_processes_side_by_side_make_what_one_would(tmp_path: Path) -> None:
 def test_every_case_can_be_sent_to_another_process(profile: str) -> None:
     for case in cases(profile):
         assert pickle.loads(pickle.dumps(case)).digest == case.digest
+
+
+def test_every_pattern_of_a_profile_names_a_recipe() -> None:
+    for share in (share for shares in PROFILES.values() for share in shares):
+        names = [recipe.name for recipe in RECIPES[share.language]]
+        assert len(names) == len(set(names))
+        assert [pattern for pattern in share.recipes if not fnmatch.filter(names, pattern)] == []
 
 
 def test_a_finished_folder_is_reused(tmp_path: Path) -> None:
