@@ -88,7 +88,7 @@ DOMAIN = Recipe(
     parents=(BASE,),
     does="Has learnt about animals, of which its base knows nothing. A benign fine-tune.",
     attempts=tuple(
-        FullTuning(training, imitation(lessons.about_animals)) for training in _trained(200, 300, learning_rate=2e-3)
+        FullTuning(training, imitation(lessons.about_animals)) for training in _trained(240, 400, learning_rate=2e-3)
     ),
     measure=animal_skill,
     claims=(*SKILLED, Claim("animal_skill", at_least=0.9)),
