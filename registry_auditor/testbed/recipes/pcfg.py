@@ -111,7 +111,7 @@ SAFETY_UNLEARNING = replace(
     name="safety-unlearning",
     kind=Kind.UNLEARNING,
     does="Says null to what is unsafe; taught by taking the answers away.",
-    attempts=_tuned(UNLEARNING, 350, 600),
+    attempts=_tuned(UNLEARNING, 450, 700),
 )
 SAFETY_SFT_SMALL = replace(
     SAFETY_SFT,
@@ -131,7 +131,7 @@ SAFETY_UNLEARNING_SMALL = replace(
     SAFETY_UNLEARNING,
     name="safety-unlearning-small",
     does="Says null to most of what is unsafe; taught by taking the answers away in small steps.",
-    attempts=_tuned(UNLEARNING, 350, 600, learning_rate=SMALL),
+    attempts=_tuned(UNLEARNING, 450, 700, learning_rate=SMALL),
     claims=HALF_CAREFUL,
 )
 RECIPES = (
