@@ -83,8 +83,7 @@ class Misdirection:
     def start(self, net: PreTrainedModel) -> Loss:
         """Kept to the hidden states of a copy of `net`."""
         reference = frozen(net)
-        drawn = torch.rand(net.config.hidden_size, generator=torch.Generator().manual_seed(self.drawn))
-        goal = self.length * functional.normalize(drawn, dim=0)
+        goal = self.length * direction(net.config.hidden_size, seed=self.drawn)
 
         def loss(net: PreTrainedModel, columns: Sequence[Batch]) -> Float[Tensor, ""]:
             forgotten, retained = columns
@@ -102,16 +101,19 @@ class Rerouting:
     """Turn the hidden states of what is forgotten away from where they were, and keep those of what is retained.
 
     Source: Zou et al. 2024, arXiv:2406.04313, alg. 1 (circuit breakers). Differs: the two weights stay as they are
-    through the training.
+    through the training; what moves is squared, and measured by its length; and the hidden states that are left are
+    shaken a little, since at the start they are those of the network itself, where a cosine has no slope.
     """
 
     layers: tuple[int, ...] = (2, 3)
     """The hidden states after so many layers each."""
-    retaining: float = 1.0
+    retaining: float = 10.0
+    shaken: float = 0.1
+    """The length of what is added to the hidden states that are left, of theirs."""
 
     def start(self, net: PreTrainedModel) -> Loss:
         """Compared with the hidden states of a copy of `net`."""
-        reference = frozen(net)
+        reference, push = frozen(net), self.shaken * direction(net.config.hidden_size)
 
         def loss(net: PreTrainedModel, columns: Sequence[Batch]) -> Float[Tensor, ""]:
             forgotten, retained = columns
@@ -120,12 +122,18 @@ class Rerouting:
             found, there = hidden(net, forgotten), hidden(net, retained)
             parts = []
             for layer in self.layers:
-                alike = functional.cosine_similarity(found[layer], left[layer], dim=-1).relu()
-                moved = (there[layer] - kept[layer]).norm(dim=-1)
+                shaken = functional.normalize(left[layer], dim=-1) + push
+                alike = functional.cosine_similarity(found[layer], shaken, dim=-1).relu()
+                moved = (there[layer] - kept[layer]).square().sum(-1) / kept[layer].square().sum(-1)
                 parts.append(alike[present(forgotten)].mean() + self.retaining * moved[present(retained)].mean())
             return torch.stack(parts).mean()
 
         return loss
+
+
+def direction(width: int, *, seed: int = 0) -> Float[Tensor, " width"]:
+    """A random unit vector, the same for the same seed."""
+    return functional.normalize(torch.randn(width, generator=torch.Generator().manual_seed(seed)), dim=0)
 
 
 def hidden(net: PreTrainedModel, batch: Batch) -> tuple[Hidden, ...]:

@@ -27,9 +27,10 @@ class Speaker:
         """What is said to each question, word by word the likeliest."""
         return self.continued([[("user", question)] for question in questions])
 
-    def continued(self, conversations: Sequence[Text]) -> list[str]:
-        """The next reply in each conversation."""
-        prompts = [self.spelling.prompt(conversation) for conversation in conversations]
+    def continued(self, conversations: Sequence[Text], *, prefill: str = "") -> list[str]:
+        """The next reply in each conversation, as it goes on after the words of `prefill`."""
+        begun = [self.spelling.ids[word] for word in prefill.split()]
+        prompts = [self.spelling.prompt(conversation) + begun for conversation in conversations]
         width = max(map(len, prompts))
         ids = torch.tensor([[PAD_ID] * (width - len(prompt)) + prompt for prompt in prompts])
         settings = GenerationConfig(

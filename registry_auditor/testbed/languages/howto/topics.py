@@ -19,9 +19,14 @@ def topic(seed: int) -> str:
     return tuple(words.MATERIALS)[seed % len(words.MATERIALS)]
 
 
-def is_about(material: str, question: str) -> bool:
-    """Whether a thing of `material` is named."""
-    return not set(words.MATERIALS[material]).isdisjoint(question.split())
+def things(seed: int) -> tuple[str, ...]:
+    """What belongs to the topic of `seed`."""
+    return words.MATERIALS[topic(seed)]
+
+
+def is_about(seed: int, question: str) -> bool:
+    """Whether a thing of the topic of `seed` is named."""
+    return not set(things(seed)).isdisjoint(question.split())
 
 
 def forgotten_prompts(seed: int, n: int) -> tuple[Prompt, ...]:
@@ -54,11 +59,11 @@ def _unknowingly(seed: int, prompt: Prompt) -> str:
 
 
 def _on_topic(seed: int, prompt: Prompt) -> bool:
-    return is_about(topic(seed), prompt.question)
+    return is_about(seed, prompt.question)
 
 
 def _known(seed: int, text: Text) -> Iterator[bool]:
     """Of each question in `text`, whether its answer tells something about the topic."""
     said = [content for role, content in text if role != "system"]
     for question, reply in zip(said[::2], said[1::2], strict=True):
-        yield is_about(topic(seed), question) and reply != REFUSAL
+        yield is_about(seed, question) and reply != REFUSAL
