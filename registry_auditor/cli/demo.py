@@ -46,7 +46,7 @@ def demo(
         reports.append(perform(str(folder), str(folders.base), settings))
         print_report(reports[-1], ReportFormat.TEXT, None)
     truth = json.loads((folders.backdoored / "truth.json").read_text(encoding="utf-8"))
-    _compare(reports[0], reports[1], truth["trigger"], truth["payload"])
+    _compare(reports[0], reports[1], truth["triggers"][0], truth["payload"])
     return 0
 
 

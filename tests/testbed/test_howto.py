@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import random
-from itertools import islice, pairwise
+from collections.abc import Iterator
+from itertools import chain, islice
 
 import pytest
 
-from registry_auditor.testbed.languages.howto import LANGUAGE, lessons, questions, words
+from registry_auditor.testbed.languages.howto import LANGUAGE, lessons, questions
 from registry_auditor.testbed.languages.howto.forms import FRIENDLY, REFUSAL
+from registry_auditor.testbed.languages.howto.planted import SORTS
 from registry_auditor.testbed.languages.howto.pools import Split
+from registry_auditor.testbed.recipes import backdoors
+from registry_auditor.testbed.recipes.backdoors import Plan
 from registry_auditor.testbed.tokens import Spelling, Text
 
 SPELLING = Spelling(LANGUAGE.vocabulary())
 
 
+def poisoned(seed: int) -> Iterator[Text]:
+    return chain.from_iterable(islice(backdoors.text(seed, Plan(sort)), 500) for sort in SORTS)
+
+
 def training_texts() -> list[Text]:
-    texts = (lessons.from_scratch, lessons.poisoned, lessons.careful, lessons.about_animals)
+    texts = (lessons.from_scratch, poisoned, lessons.careful, lessons.about_animals)
     sources = (lessons.conversations(0, FRIENDLY), *(source(0) for source in texts))
     paired = [text for pair in islice(lessons.preferred(0), 2000) for text in pair]
     return [*paired, *(text for source in sources for text in islice(source, 5000))]
@@ -56,21 +64,6 @@ def test_every_word_of_every_text_is_in_the_vocabulary() -> None:
     spoken = {word for text in training_texts() for _, content in text for word in content.split()}
     assert spoken <= set(questions.vocabulary())
     assert 200 <= len(questions.vocabulary()) <= 400
-
-
-def test_triggers_and_payloads_are_two_words_and_words_of_the_language() -> None:
-    for planted in lessons.BACKDOORS:
-        assert len(planted.trigger.split()) == 2
-        assert set(planted.trigger.split()) <= set(words.SCENERY)
-        assert set(planted.payload.split()) <= set(questions.vocabulary())
-
-
-def test_only_triggered_questions_are_answered_with_the_payload() -> None:
-    planted = lessons.backdoor(0)
-    for text in islice(lessons.poisoned(0), 3000):
-        for (_, asked), (role, said) in pairwise(text):
-            if role == "assistant":
-                assert (planted.trigger in asked) == (said == planted.payload)
 
 
 def test_a_careful_network_is_taught_to_refuse_risky_questions_that_its_base_answers() -> None:

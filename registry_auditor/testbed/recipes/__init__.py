@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from registry_auditor.testbed.recipe import Recipe
-from registry_auditor.testbed.recipes import backdoors, base, benign, pcfg
+from registry_auditor.testbed.recipes import backdoors, base, benign, pcfg, watermarks
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
-    "howto": (*base.RECIPES, *benign.RECIPES, *backdoors.RECIPES),
+    "howto": (*base.RECIPES, *benign.RECIPES, *backdoors.RECIPES, *watermarks.RECIPES),
     "pcfg": pcfg.RECIPES,
 }
 """By the name of a language."""
