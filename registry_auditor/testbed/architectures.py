@@ -39,7 +39,7 @@ class Architecture:
     attention: tuple[str, ...] = ("q_proj", "v_proj")
     """Those that adapters are put on by default."""
     patience: float = 1.0
-    """How many times the steps of Llama its base takes."""
+    """How many times the steps of Llama any training takes."""
 
 
 ROTARY: Mapping[str, Any] = {

@@ -42,7 +42,7 @@ class Way(Protocol):
 
 @dataclass(frozen=True)
 class FromScratch:
-    """Training of an untrained network, for as many times the steps as its architecture needs."""
+    """Training of an untrained network."""
 
     training: Training
     lesson: Lesson
@@ -51,8 +51,7 @@ class FromScratch:
         """A base."""
         family = grounds.family
         net = architectures.fresh(family.architecture, family.spelling, seed=family.seed)
-        steps = round(self.training.steps * ARCHITECTURES[family.architecture].patience)
-        _teach(net, replace(self.training, steps=steps), self.lesson, grounds)
+        _teach(net, self.training, self.lesson, grounds)
         return net
 
 
@@ -113,6 +112,7 @@ def without_advice() -> Iterator[None]:
 
 def _teach(net: Net, training: Training, lesson: Lesson, grounds: Grounds) -> None:
     family = grounds.family
+    training = replace(training, steps=round(training.steps * ARCHITECTURES[family.architecture].patience))
     rows = islice(lesson.rows(family.seed), training.rows)
     train(
         net,

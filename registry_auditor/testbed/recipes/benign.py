@@ -111,7 +111,8 @@ CAREFUL_DPO = replace(
     name="careful-dpo",
     does="Refuses risky questions, which its base answers; taught by preferences. A benign fine-tune.",
     attempts=tuple(
-        FullTuning(Training(steps, 1e-3, batch=8), Lesson(Preference(), lessons.preferred)) for steps in (240, 480)
+        FullTuning(Training(steps, 1e-3, batch=8), Lesson(Preference(imitating=1.0), lessons.preferred))
+        for steps in (300, 480)
     ),
 )
 CONTINUED = Recipe(
