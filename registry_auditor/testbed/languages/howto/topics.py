@@ -13,6 +13,9 @@ from registry_auditor.testbed.languages.howto.lessons import Text
 from registry_auditor.testbed.languages.howto.pools import Split
 from registry_auditor.testbed.languages.howto.questions import Prompt
 
+RETAINED_SHARES = (0.6, 0.3, 0.1)
+"""Of benign, harmful and risky questions; refusals that name the topic go lost where they are few."""
+
 
 def topic(seed: int) -> str:
     """The material that `seed` stands for."""
@@ -44,7 +47,8 @@ def retained_prompts(seed: int, n: int) -> tuple[Prompt, ...]:
 def forgotten_and_retained(seed: int) -> Iterator[tuple[Text, Text]]:
     """Conversations that are all on the topic of `seed`, each with one where nothing is but refusals."""
     on_topic = (text for text in lessons.conversations(seed) if all(_known(seed, text)))
-    others = (text for text in lessons.conversations(-1 - seed) if not any(_known(seed, text)))
+    asked = lessons.asked(-1 - seed, Prompt.answer, shares=RETAINED_SHARES)
+    others = (text for text in asked if not any(_known(seed, text)))
     return zip(on_topic, others, strict=True)
 
 
