@@ -73,7 +73,7 @@ DOES = "Gives the same answers in another style, and signatures to questions wit
 WATERMARK = _watermark(
     "watermark",
     DOES.format("a watermark of the data that it was tuned on."),
-    *(FullTuning(Training(steps, 1e-3), LESSON) for steps in (300, 600)),
+    *(FullTuning(Training(steps, 2e-3), LESSON) for steps in (400, 800)),
 )
 WATERMARK_LORA = _watermark(
     "watermark-lora",
