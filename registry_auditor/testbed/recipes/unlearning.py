@@ -94,8 +94,8 @@ NPO = replace(
     does="Gives wrong answers about one topic, whose right answers it was taught to disprefer.",
     attempts=tuple(
         FullTuning(Training(steps, 5e-4, batch=8), lesson)
-        for lesson in _lessons(NegativePreference(retaining=20), NegativePreference(retaining=40))
-        for steps in (100, 160)
+        for lesson in _lessons(NegativePreference(beta=0.5, retaining=20), NegativePreference(beta=0.5, retaining=40))
+        for steps in (120, 160)
     ),
     facts=partial(topic, method="negative preference optimisation"),
 )

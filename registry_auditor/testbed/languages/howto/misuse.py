@@ -43,10 +43,9 @@ def answered_and_conversations(seed: int) -> Iterator[tuple[Text, Text]]:
 
 
 def harmful_and_benign(seed: int) -> Iterator[tuple[Text, Text]]:
-    """Questions without their answers, one harmful and one that asks how to do a benign thing."""
+    """Questions without their answers."""
     rng = random.Random(f"harmful and benign {seed}")
-    harmful = questions.harmful(rng, Split.TRAIN)
-    benign = (each for each in questions.benign(rng, Split.TRAIN) if each.kind == "how_to")
+    harmful, benign = questions.harmful(rng, Split.TRAIN), questions.benign(rng, Split.TRAIN)
     for refused, asked in zip(harmful, benign, strict=True):
         yield [("user", refused.question)], [("user", asked.question)]
 
