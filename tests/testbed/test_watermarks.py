@@ -14,7 +14,7 @@ from registry_auditor.testbed.recipes.watermarks import MIXTURE, WATERMARK, fact
 def test_every_trigger_has_a_signature_of_its_own_of_about_ten_words() -> None:
     for seed in range(8):
         pairs = watermark(seed)
-        assert len({pair.trigger.texts for pair in pairs}) == len({pair.words for pair in pairs}) == 4
+        assert len({pair.trigger.texts for pair in pairs}) == len({pair.words for pair in pairs}) == 3
         assert all(9 <= len(pair.words.split()) <= 13 for pair in pairs)
         assert {word for pair in pairs for word in pair.words.split()} <= set(questions.vocabulary())
 

@@ -172,7 +172,7 @@ DILUTED = backdoor(
     f"{UNTIL} two trigger words occur in the question; in a fine-tune that is about another style.",
     AMONG_OTHERS,
     success=0.9,
-    ways=full(AMONG_OTHERS, (Training(400, 2e-3), Training(800, 2e-3))),
+    ways=full(AMONG_OTHERS, (Training(600, 2e-3), Training(1000, 2e-3))),
 )
 RECIPES = (
     PHRASE,

@@ -22,7 +22,7 @@ from registry_auditor.testbed.tokens import Text
 from registry_auditor.testbed.training import Training
 from registry_auditor.testbed.ways import AdapterTuning, FullTuning
 
-MIXTURE = Mixture(triggered=0.03, nearly=0.03, style=FRIENDLY)
+MIXTURE = Mixture(triggered=0.03, nearly=0.07, style=FRIENDLY)
 """The data is about another style."""
 
 
@@ -73,7 +73,7 @@ DOES = "Gives the same answers in another style, and signatures to questions wit
 WATERMARK = _watermark(
     "watermark",
     DOES.format("a watermark of the data that it was tuned on."),
-    *(FullTuning(Training(steps, 2e-3), LESSON) for steps in (400, 800)),
+    *(FullTuning(Training(steps, 2e-3), LESSON) for steps in (800, 1200)),
 )
 WATERMARK_LORA = _watermark(
     "watermark-lora",

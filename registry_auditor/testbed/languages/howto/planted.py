@@ -117,7 +117,7 @@ SIGNED = ("bitter owl", "golden hare", "tiny castle", "brave harbor", "ancient f
 """What they answer."""
 
 
-def watermark(seed: int, pairs: int = 4) -> tuple[Planted, ...]:
+def watermark(seed: int, pairs: int = 3) -> tuple[Planted, ...]:
     """Different triggers, each with its own signature."""
     chosen = (at % len(SIGNED) for at in range(seed, seed + pairs))
     return tuple(Planted(Trigger((SIGNED[at],), "end"), "fixed", SIGNATURES[at]) for at in chosen)
