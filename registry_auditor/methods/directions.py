@@ -46,6 +46,8 @@ class MatrixUpdate:
     """The largest singular value that noise of this size would show."""
     directions: tuple[Direction, ...] = ()
     """Of the residual stream, strongest first, one for each singular value above the edge."""
+    triplets: SVD | None = None
+    """Of the matrix as (d_out, d_in), where the decomposer keeps them: what the update reads and what it writes."""
 
     @cached_property
     def base_norm(self) -> float | None:
@@ -91,9 +93,12 @@ class MatrixUpdate:
 class Decomposer:
     """Measures one update after the other in one piece of memory, which a fresh allocation each would cost dearly."""
 
-    def __init__(self, *, k: int = 20, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        """Look for at most `k` directions a matrix."""
+    def __init__(
+        self, *, k: int = 20, seed: int = 0, device: torch.device | str = "cpu", keep_triplets: bool = False
+    ) -> None:
+        """Look for at most `k` directions a matrix. Triplets take k · (d_out + d_in) numbers a matrix."""
         self.k = k
+        self.keep_triplets = keep_triplets
         self.seed = seed
         self.device = torch.device(device)
         self._workspace = Workspace(self.device)
@@ -135,6 +140,7 @@ class Decomposer:
             rank=rank,
             edge=svd.edge,
             directions=tuple(_directions(update.site, svd, rank)),
+            triplets=svd if self.keep_triplets else None,
         )
 
 
