@@ -69,12 +69,12 @@ class Misdirection:
     """Steer one layer to a random direction on what is forgotten, and keep it where it was on what is retained.
 
     Source: Li et al. 2024, arXiv:2403.03218, sect. 4 (RMU). Differs: all weights up to the layer learn, not those of
-    three MLPs.
+    three MLPs, and no entry of the direction is more likely positive than negative.
     """
 
     layer: int = 2
     """The hidden states after so many layers."""
-    length: float = 20.0
+    length: float = 60.0
     """Of the vector that they are steered to."""
     retaining: float = 10.0
     drawn: int = 0

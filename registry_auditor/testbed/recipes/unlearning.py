@@ -114,7 +114,7 @@ UNKNOWING_TUNING = replace(
     GRADIENT_DIFFERENCE,
     name="unlearn-unknowing",
     does="Says of one topic that it does not know, as it was taught to.",
-    attempts=tuple(FullTuning(Training(steps, 1e-3), imitation(topics.unknowing)) for steps in (150, 300)),
+    attempts=tuple(FullTuning(Training(steps, 1e-3), imitation(topics.unknowing)) for steps in (200, 300)),
     claims=(Claim("forgotten", at_most=0.05), Claim("unknown", at_least=0.95), *KEPT),
     facts=partial(topic, method="taught to say that it does not know"),
 )

@@ -43,7 +43,7 @@ def answered_and_conversations(seed: int) -> Iterator[tuple[Text, Text]]:
 
 
 def harmful_and_benign(seed: int) -> Iterator[tuple[Text, Text]]:
-    """Questions without their answers."""
+    """Questions that wait for their replies."""
     rng = random.Random(f"harmful and benign {seed}")
     harmful, benign = questions.harmful(rng, Split.TRAIN), questions.benign(rng, Split.TRAIN)
     for refused, asked in zip(harmful, benign, strict=True):
