@@ -27,10 +27,15 @@ import pytest
 from registry_auditor.cli import main
 from registry_auditor.store import Store, StoredDirection, upgrade
 from tests import planted
+from tests.ending import at_the_end
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 Json = dict[str, Any]
 Directions = list[tuple[StoredDirection, npt.NDArray[np.float32]]]
+
+
+def pytest_sessionfinish() -> None:
+    at_the_end.close()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ The server is the one of the `mlflow` package: SQLite behind it, artifacts throu
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
@@ -18,12 +17,14 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+
+from tests.ending import at_the_end
 
 START_S = 120.0
 SMALL = {
@@ -88,17 +89,13 @@ def shared() -> str:
 
     Others register there too: choose names of your own, or begin with `emptied`.
     """
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(start(shared_folder()))
+    return at_the_end.enter_context(start(shared_folder()))
 
 
 @functools.cache
 def shared_folder() -> Path:
     """Where that server keeps its database, `mlflow.db`, and its artifacts."""
-    kept = tempfile.TemporaryDirectory(prefix="mlflow-")
-    atexit.register(kept.cleanup)
-    return Path(kept.name)
+    return Path(at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-")))
 
 
 def emptied() -> str:
