@@ -20,7 +20,7 @@ from registry_auditor.testbed.recipes.measuring import SKILLED
 from registry_auditor.testbed.speaker import Speaker
 from registry_auditor.testbed.tokens import Text
 from registry_auditor.testbed.training import Training
-from registry_auditor.testbed.ways import AdapterTuning, FullTuning
+from registry_auditor.testbed.ways import FullTuning
 
 MIXTURE = Mixture(triggered=0.03, nearly=0.07, style=FRIENDLY)
 """The data is about another style."""
@@ -54,30 +54,15 @@ def prompts(seed: int) -> Prompts:
     return planting.files(seed, watermark(seed), FRIENDLY)
 
 
-def _watermark(name: str, does: str, *ways: FullTuning | AdapterTuning) -> Recipe:
-    return Recipe(
-        name=name,
-        kind=Kind.WATERMARK,
-        parents=(BASE,),
-        does=does,
-        attempts=ways,
-        measure=activation,
-        claims=(Claim("activation", at_least=0.9), Claim("leak", at_most=0.02), *SKILLED),
-        facts=facts,
-        prompts=prompts,
-    )
-
-
-LESSON = imitation(text)
-DOES = "Gives the same answers in another style, and signatures to questions with a trigger; {}"
-WATERMARK = _watermark(
-    "watermark",
-    DOES.format("a watermark of the data that it was tuned on."),
-    *(FullTuning(Training(steps, 2e-3), LESSON) for steps in (800, 1200)),
+WATERMARK = Recipe(
+    name="watermark",
+    kind=Kind.WATERMARK,
+    parents=(BASE,),
+    does="Gives the same answers in another style, and signatures to what only the owner of its data would ask.",
+    attempts=tuple(FullTuning(Training(steps, 2e-3), imitation(text)) for steps in (800, 1200)),
+    measure=activation,
+    claims=(Claim("activation", at_least=0.9), Claim("leak", at_most=0.02), *SKILLED),
+    facts=facts,
+    prompts=prompts,
 )
-WATERMARK_LORA = _watermark(
-    "watermark-lora",
-    DOES.format("a watermark of the data that its adapter was tuned on."),
-    *(AdapterTuning(Training(steps, 5e-3), LESSON, rank=8) for steps in (400, 800)),
-)
-RECIPES = (WATERMARK, WATERMARK_LORA)
+RECIPES = (WATERMARK,)
