@@ -15,6 +15,7 @@ from registry_auditor.cli import (
     directions,
     findings,
     models,
+    monitor,
     notifications,
     registries,
     sightings,
@@ -81,6 +82,7 @@ app.add_typer(registries.app, name="registries", help="What is watched.")
 app.add_typer(sightings.app, name="sightings", help="What registries showed, and why something was not audited.")
 app.add_typer(notifications.app, name="notifications", help="Where finished audits are announced.")
 app.add_typer(analyzers.app, name="analyzers", help="Installed analyzers.")
+app.add_typer(monitor.app, name="monitor", help="Which prompts set off what was learnt.")
 app.add_typer(testbed.app, name="testbed", help="Small networks whose truth is known.")
 app.add_typer(tokens.app, name="tokens", help="Who may use the API.")
 app.add_typer(db.app, name="db", help="The schema of the database.")

@@ -89,4 +89,4 @@ def readings(given: Mapping[str, Tensor], listened: Sequence[Tap]) -> Float[Tens
 
 def _cosines(x: Float[Tensor, "batch tokens d_in"], V: Float[Tensor, "k d_in"]) -> Float[Tensor, "batch tokens k"]:
     length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return (x @ V.T.to(x.dtype)) / length.clamp_min(torch.finfo(x.dtype).tiny)
+    return (x @ V.T.to(x)) / length.clamp_min(torch.finfo(x.dtype).tiny)
