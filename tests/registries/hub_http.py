@@ -130,11 +130,12 @@ def serve(answer: Callable[[Asked], Answer], count: Callable[[int, int], None], 
             self.close_connection = given.truncate is not None
             body = memoryview(given.body)[:left]
             for start in range(0, left, _CHUNK_BYTES):
+                chunk = body[start : start + _CHUNK_BYTES]
+                count(len(chunk), 0)  # before it leaves: whoever has read it may ask at once what was sent
                 try:
-                    self.wfile.write(body[start : start + _CHUNK_BYTES])
+                    self.wfile.write(chunk)
                 except ConnectionError:
                     return
-                count(len(body[start : start + _CHUNK_BYTES]), 0)
 
         def log_message(self, format: str, *args: object) -> None:
             """Tests have nothing to read here."""
